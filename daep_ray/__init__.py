@@ -1,0 +1,1 @@
+"""daep_ray: what is a learned representation of survey objects worth?"""

@@ -1,0 +1,91 @@
+"""The contract of every objective: an `nn.Module` whose `forward` is its loss.
+
+Evaluation, studies and users call `encode`, `decode`, `prepare` and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from daep_ray.diffusion.samplers import SamplerConfig
+from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.noise import Noise
+
+
+@dataclass(frozen=True)
+class Term:
+    """One named term of a loss, as a sum and its weight so that workers can be added exactly."""
+
+    sum: Tensor  # () with gradient
+    weight: Tensor  # () without gradient: number of points, samples, pairs
+    coefficient: float = 1.0
+
+    @property
+    def mean(self) -> Tensor:
+        return self.sum / self.weight.clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Named terms. Total = sum over terms of coefficient x (sum over workers / weight over workers)."""
+
+    terms: Mapping[str, Term]
+
+    @property
+    def total(self) -> Tensor:
+        """() the loss of this worker alone."""
+        parts = [t.coefficient * t.mean for t in self.terms.values()]
+        return sum(parts[1:], start=parts[0])
+
+
+@dataclass(frozen=True)
+class Code:
+    """The bottleneck's content."""
+
+    point: Tensor  # (B, M, Z): the code, or the posterior's mean
+    scale: Tensor | None = None  # (B, M, Z): the posterior's standard deviation where there is one
+    by_modality: Mapping[str, Tensor] | None = None  # (B, M, Z) each, where there are several
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Reconstructions at a query's measurements, standardised units."""
+
+    values: Mapping[str, Tensor]  # per modality (K, N)
+
+
+class Objective(nn.Module):
+    """Base of the objectives: `loss` is what is learnt, `encode` and `decode` what is used."""
+
+    def loss(self, batch: PackedBatch, noise: Noise) -> Loss:
+        raise NotImplementedError
+
+    def forward(self, batch: PackedBatch, noise: Noise) -> Loss:
+        return self.loss(batch, noise)
+
+    def encode(self, batch: PackedBatch) -> Code:
+        """The code of every sample; a function of the sample alone."""
+        raise NotImplementedError
+
+    def decode(
+        self,
+        code: Code,
+        query: PackedBatch,
+        sampler: SamplerConfig,
+        num_draws: int,
+        noise: Noise,
+    ) -> Draws:
+        """`num_draws` reconstructions at the query's positions; draw k uses `noise.at(k)`.
+
+        The sampler `one_step` asks for a single network evaluation without sampling: the clean
+        values predicted at the last diffusion time, or the decoded posterior mean. K is then 1.
+        """
+        raise NotImplementedError
+
+    def has_one_step(self) -> bool:
+        """Whether the sampler `one_step` means anything here (not for epsilon-prediction)."""
+        return True
+
+    def prepare(self, codes: Tensor) -> None:
+        """Take the training codes (S, M, Z) once after training; most objectives need nothing."""

@@ -1,0 +1,1 @@
+"""Shards -> packed batches: recipe, plan, packing, and the Ray Data execution of the plan."""

@@ -1,0 +1,106 @@
+"""PackedBatch: ragged sequences end to end, no padding, no masks.
+
+Shape letters, everywhere the same:
+    B samples in a batch          N measurements in a batch (all samples end to end)
+    M code length                 Z code width          L latents           D model width
+    H heads                       Q queries             K draws
+    P continuous positions        C categories
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a model must know of one modality's packed form, and nothing more.
+
+    `position_scale[p]` is not here: it is a model setting. Sizes include `unknown`.
+    """
+
+    modality: str
+    num_positions: int  # P
+    category_sizes: tuple[int, ...] = ()  # C vocabularies
+    num_metadata: int = 0  # continuous metadata
+    metadata_sizes: tuple[int, ...] = ()  # vocabularies of categorical metadata
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+
+
+@dataclass(frozen=True)
+class PackedSequence:
+    """One modality of a batch. All values are what a model sees: after the recipe, standardised.
+
+    An absent modality of a sample has length 0 (two equal offsets). Missing metadata holds 0 and
+    `is_known` False.
+    """
+
+    value: Tensor | None  # (N,) float32; None in a query
+    error: Tensor | None  # (N,) float32 in the units of `value`; None where there is none
+    position: Tensor  # (N, P) float32
+    category: Tensor  # (N, C) int64
+    offsets: Tensor  # (B+1,) int32
+    max_length: int
+    metadata: Tensor  # (B, number of continuous metadata) float32
+    metadata_is_known: Tensor  # (B, number of continuous metadata) bool
+    metadata_category: Tensor  # (B, number of categorical metadata) int64, 0 = unknown
+
+    @property
+    def num_tokens(self) -> int:
+        return self.position.shape[0]
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int32 measurements per sample."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @property
+    def sample_index(self) -> Tensor:
+        """(N,) int64: which sample of the batch a measurement belongs to."""
+        rows = torch.arange(len(self.offsets) - 1, device=self.offsets.device)
+        return torch.repeat_interleave(rows, self.lengths.long(), output_size=self.num_tokens)
+
+    def to(self, device: torch.device | str) -> "PackedSequence":
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """A batch of samples: `sequences[modality]`, every one with the same B samples in order."""
+
+    sample_ids: tuple[str, ...]
+    sequences: Mapping[str, PackedSequence]
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def num_tokens(self) -> int:
+        return sum(s.num_tokens for s in self.sequences.values())
+
+    def is_present(self, modality: str) -> Tensor:
+        """(B,) bool: which samples have this modality."""
+        return self.sequences[modality].lengths > 0
+
+    def query(self) -> "PackedBatch":
+        """The batch without values and errors: positions, categories and metadata only."""
+        bare = {m: replace(s, value=None, error=None) for m, s in self.sequences.items()}
+        return replace(self, sequences=bare)
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        return replace(self, sequences={m: s.to(device) for m, s in self.sequences.items()})

@@ -1,0 +1,83 @@
+"""Noise as data: keyed by (seed, turn, sample id, name), never by a place in the batch.
+
+A `turn` is an epoch in training and a draw at inference. The same sample gets the same noise
+whatever its neighbours, the packing, or the worker, and two samplers can be compared on the same
+noise. Counter-based: element j of a stream is a hash of (key, j) (SplitMix64, Steele et al. 2014),
+so nothing is drawn in sequence and everything is vectorised.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser: (n,) uint64 -> (n,) uint64, every bit depends on every bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _uniform(bits: np.ndarray) -> np.ndarray:
+    """The upper 53 bits as a float64 in (0, 1): never 0, so that a logarithm is safe."""
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Noise of one batch; cheap to make, tensors are drawn when asked for."""
+
+    seed: int
+    turn: int  # epoch in training, draw at inference
+    sample_ids: tuple[str, ...]
+    device: torch.device | str = "cpu"
+
+    def at(self, turn: int) -> "Noise":
+        """The same samples at another turn."""
+        return replace(self, turn=turn)
+
+    def _keys(self, name: str) -> np.ndarray:
+        """(B,) uint64, one key per sample."""
+        prefix = f"{self.seed}/{self.turn}/{name}/".encode()
+        digests = b"".join(
+            hashlib.blake2b(prefix + s.encode(), digest_size=8).digest() for s in self.sample_ids
+        )
+        return np.frombuffer(digests, dtype=np.uint64)
+
+    def _bits(self, name: str, lengths: np.ndarray, lane: int) -> np.ndarray:
+        """(sum of lengths,) uint64: element j of each sample's stream, samples end to end."""
+        keys = np.repeat(self._keys(name), lengths)
+        starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+        index = (np.arange(len(keys)) - starts).astype(np.uint64) * np.uint64(2) + np.uint64(lane)
+        with np.errstate(over="ignore"):
+            return _mix(_mix(keys + index * _GOLDEN))
+
+    def _normal(self, name: str, lengths: np.ndarray) -> np.ndarray:
+        """Box-Muller on two independent lanes."""
+        radius = np.sqrt(-2.0 * np.log(_uniform(self._bits(name, lengths, 0))))
+        angle = 2.0 * np.pi * _uniform(self._bits(name, lengths, 1))
+        return (radius * np.cos(angle)).astype(np.float32)
+
+    def normal(self, name: str, offsets: Tensor) -> Tensor:
+        """(N,) standard normal, ragged as `offsets` (B+1,)."""
+        lengths = np.diff(offsets.cpu().numpy()).astype(np.int64)
+        return torch.from_numpy(self._normal(name, lengths)).to(self.device)
+
+    def normal_per_sample(self, name: str, *shape: int) -> Tensor:
+        """(B, *shape) standard normal."""
+        lengths = np.full(len(self.sample_ids), int(np.prod(shape)), dtype=np.int64)
+        flat = torch.from_numpy(self._normal(name, lengths)).to(self.device)
+        return flat.reshape(len(self.sample_ids), *shape)
+
+    def uniform(self, name: str) -> Tensor:
+        """(B,) uniform in (0, 1)."""
+        lengths = np.ones(len(self.sample_ids), dtype=np.int64)
+        values = _uniform(self._bits(name, lengths, 0)).astype(np.float32)
+        # float32 rounds the last 2^-25 of the interval up to 1, which would index past an end
+        values = np.minimum(values, np.float32(1.0 - 2.0**-24))
+        return torch.from_numpy(values).to(self.device)
