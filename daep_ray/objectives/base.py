@@ -28,7 +28,10 @@ class Term:
 
 @dataclass(frozen=True)
 class Loss:
-    """Named terms. Total = sum over terms of coefficient x (sum over workers / weight over workers)."""
+    """Named terms.
+
+    Total = sum over terms of coefficient x (sum over all workers / weight over all workers).
+    """
 
     terms: Mapping[str, Term]
 

@@ -33,7 +33,8 @@ class Layout:
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()})
+        tupled: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**tupled)
 
 
 @dataclass(frozen=True)
