@@ -1,0 +1,295 @@
+"""The command line: `daep-ray ingest | validate | inspect | train | evaluate | embed | report`.
+
+Progress and results go to standard output, one sentence about what is wrong to standard error.
+Exit codes: 0 done, 1 a UserError (see errors.py), 2 a wrong command line, 130 interrupted. Torch,
+pyarrow and Ray are imported inside the commands, so that `--help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daep_ray.errors import (
+    ConfigError,
+    DataError,
+    UserError,
+    is_storage_fault,
+    require_writable,
+    storage_error,
+)
+
+UsageError = typer.BadParameter.mro()[1]  # typer has it, but under no public name
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Learned representations of survey objects: from raw survey files to trained models.\n\n"
+    "Studies are files of their own: python studies/bottleneck_sweep.py --help",
+)
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `ingest` has written.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` has written.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; may be repeated."),
+]
+
+
+@app.command()
+def ingest(
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help="synthetic, snid or snana.")],
+    out: Out,
+    source: Annotated[
+        Path | None,
+        typer.Argument(metavar="SOURCE", help="Folder, file or archive; synthetic needs none."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the reader; repeatable."),
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Exit 1 if anything was quarantined.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier ingest in DIR.")] = False,
+) -> None:
+    """Read survey files into Parquet shards.
+
+    What cannot be read is quarantined with a reason: read = written + quarantined.
+
+    \b
+    daep-ray ingest synthetic --out data/synthetic --set num_objects=2000
+    daep-ray ingest snid snid_templates.tar.xz --out data/snid
+    """
+    from daep_ray.shards.ingest import ingest as run
+
+    output_folder(out)
+    counts = run(format, source, out, _assignments(settings), strict=strict, overwrite=overwrite)
+    print(
+        f"read {counts.read:,} = written {counts.written:,} + quarantined {counts.quarantined:,}"
+        f" (ignored files: {counts.ignored:,})"
+    )
+    if counts.quarantined:
+        print(f"reasons: {out / 'quarantine.parquet'}")
+    if not counts.written:
+        raise DataError(f"nothing was written to {str(out)!r}: no sample could be read")
+    if strict and counts.quarantined:
+        raise DataError(f"{counts.quarantined:,} samples were quarantined, and --strict is on")
+
+
+@app.command()
+def validate(data: Data) -> None:
+    """Check every shard of an ingest.
+
+    Files are held against the manifest, rows against the survey's declaration.
+
+    \b
+    daep-ray validate data/snid
+    """
+    from daep_ray.shards.validate import validate as run
+
+    problems = run(data)
+    for problem in problems:
+        print(f"{problem.file}: {problem.what}")
+    if problems:
+        raise DataError(f"{len(problems)} problems in {str(data)!r}: ingest the survey again")
+    print(f"{data}: no problem found")
+
+
+@app.command()
+def inspect(
+    data: Data,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Write an overview figure: .png, .svg or .pdf."),
+    ] = None,
+) -> None:
+    """Show what an ingest holds.
+
+    Modalities, lengths, splits, classes and the reasons of the quarantine.
+
+    \b
+    daep-ray inspect data/snid --figure overview.png
+    """
+    from daep_ray.cli_tables import describe
+
+    if figure is not None:
+        output_folder(figure.parent)
+    print(describe(data))
+    if figure is not None:
+        from daep_ray.report.overview import overview_figure
+
+        overview_figure(data, figure)
+        print(f"figure: {figure}")
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the training.")],
+    preset: Annotated[str, typer.Option(help="smoke, laptop or cluster.")] = "laptop",
+    modality: Annotated[str | None, typer.Option(help="Default: the survey's first.")] = None,
+    settings: Set = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")
+    ] = None,
+) -> None:
+    """Train one model.
+
+    Started again on the same RUN it goes on where it stopped.
+
+    \b
+    daep-ray train data/snid --out runs/snid --set model.bottleneck.length=8
+    daep-ray train data/snid --out runs/vae --set objective.kind=vae --workers 2
+    """
+    from daep_ray import config as configuration
+    from daep_ray.settings import override
+
+    assignments = _assignments(settings)
+    if modality is not None:
+        assignments["modalities"] = [modality]
+    if workers is not None:
+        assignments["runtime.num_workers"] = workers
+    config = override(configuration.preset(preset), assignments)
+    output_folder(out)
+    from daep_ray.train.ray_worker import fit
+
+    result = fit(config, data, out.absolute(), echo=print)
+    print(
+        f"{result.num_parameters:,} parameters, {result.num_objects:,} objects in "
+        f"{result.num_steps:,} steps, {result.seconds:,.0f} s: {out}"
+    )
+
+
+@app.command()
+def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
+    """Measure a trained model on held-out objects.
+
+    Writes the tables as Parquet and prints the metrics.
+
+    \b
+    daep-ray evaluate runs/snid data/snid --out runs/snid/test --set evaluation.num_draws=16
+    """
+    from daep_ray.cli_tables import metrics_table
+    from daep_ray.evaluate.run import evaluate as measure
+    from daep_ray.settings import override
+    from daep_ray.shards.read import ShardFolder
+    from daep_ray.train.checkpoint import load_model
+
+    folder = ShardFolder.open(data)
+    trained = load_model(run)
+    config = override(trained.config, _evaluation_only(_assignments(settings)))
+    output_folder(out)
+    tables = measure(trained, folder, config.evaluation)
+    tables.write(out)
+    print(metrics_table(tables.metrics))
+    print(f"tables: {out}")
+
+
+@app.command()
+def embed(run: Run, data: Data, out: Out) -> None:
+    """Write every sample's code as Parquet.
+
+    One row per sample: sample id, object id, split, labels, code.
+
+    \b
+    daep-ray embed runs/snid data/snid --out codes
+    """
+    from daep_ray.pretrained import embed_folder
+
+    output_folder(out)
+    path, num_rows = embed_folder(run, data, out)
+    print(f"{num_rows:,} codes: {path}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a study.")],
+) -> None:
+    """Build a study's page again.
+
+    Only its tables are read, so this works wherever OUT has been copied to.
+
+    \b
+    daep-ray report runs/study
+    """
+    from daep_ray.report import build
+
+    print(f"report: {build(out)}")
+
+
+def _assignments(settings: Sequence[str] | None) -> dict[str, Any]:
+    from daep_ray.settings import parse_assignment
+
+    return dict(parse_assignment(text) for text in settings or ())
+
+
+def _evaluation_only(assignments: dict[str, Any]) -> dict[str, Any]:
+    """A trained model's other settings are facts: refuse to override them."""
+    for path in assignments:
+        if not path.startswith("evaluation."):
+            raise ConfigError(
+                f"--set {path} would change a training that is over: only evaluation.* may be set"
+            )
+    return assignments
+
+
+def output_folder(folder: Path) -> Path:
+    """The absolute output folder, refused before any work is done for it.
+
+    Raises:
+        ConfigError: a relative path under a Ray job.
+        StorageError: nothing can be written there.
+    """
+    if is_job() and not folder.is_absolute():
+        raise ConfigError(
+            f"--out {str(folder)!r} is relative, and a Ray job runs in a temporary copy of the "
+            "folder that is thrown away: give an absolute path"
+        )
+    require_writable(folder)
+    return folder.absolute()
+
+
+def is_job() -> bool:
+    """Whether this process is the entrypoint of a Ray job."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def run_app(command: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; what a user did wrong is told in one line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = command(args=words or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        return _fail(str(error), 1)
+    except UsageError as error:
+        return _fail(f"{_one_line(error)} (see --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:
+        # the reader of our output has gone (`daep-ray inspect DATA | head`): say nothing
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if not is_storage_fault(error):
+            raise
+        return _fail(str(storage_error(error)), 1)
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(error.format_message().split())
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def main() -> None:
+    """Entry point of `daep-ray`."""
+    sys.exit(run_app(app))
