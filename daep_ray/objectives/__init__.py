@@ -1,0 +1,38 @@
+"""What is learnt. One readable file per objective; a new one is its file and two lines here."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from daep_ray.nn.config import ModelConfig
+from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term
+from daep_ray.objectives.daep import Daep, DaepConfig
+from daep_ray.objectives.vae import Vae, VaeConfig
+from daep_ray.stream.batch import Layout
+
+ObjectiveConfig = Annotated[DaepConfig | VaeConfig, Field(discriminator="kind")]
+OBJECTIVES: dict[str, type[DaepConfig] | type[VaeConfig]] = {"daep": DaepConfig, "vae": VaeConfig}
+
+__all__ = [
+    "OBJECTIVES",
+    "Code",
+    "Draws",
+    "Loss",
+    "Objective",
+    "ObjectiveConfig",
+    "Term",
+    "build_objective",
+]
+
+
+def build_objective(
+    objective: ObjectiveConfig, model: ModelConfig, layouts: dict[str, Layout]
+) -> Objective:
+    """The untrained module; its weights follow from torch's seed, set by the caller.
+
+    Raises:
+        ConfigError: settings that do not fit each other or the data.
+    """
+    if isinstance(objective, DaepConfig):
+        return Daep(objective, model, layouts)
+    return Vae(objective, model, layouts)

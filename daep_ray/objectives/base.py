@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from daep_ray.diffusion.samplers import SamplerConfig
-from daep_ray.stream.batch import PackedBatch
+from daep_ray.errors import ConfigError
+from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
 
@@ -92,3 +93,18 @@ class Objective(nn.Module):
 
     def prepare(self, codes: Tensor) -> None:
         """Take the training codes (S, M, Z) once after training; most objectives need nothing."""
+
+
+def only_layout(layouts: Mapping[str, Layout], kind: str) -> Layout:
+    """The layout of a unimodal objective.
+
+    Raises:
+        ConfigError: none or several modalities.
+    """
+    if len(layouts) != 1:
+        names = ", ".join(sorted(layouts)) or "none"
+        raise ConfigError(
+            f"objective {kind!r} learns one modality, got {len(layouts)} ({names}): "
+            "name exactly one in modalities"
+        )
+    return next(iter(layouts.values()))

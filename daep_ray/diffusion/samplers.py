@@ -1,0 +1,146 @@
+"""Samplers: from pure noise to a draw, on a tensor of any shape.
+
+`denoise(x, t)` returns the predicted clean values at the integer time t. Every formula is written
+in the clean prediction x0 and divides by the noise level only, which is never 0; so a schedule
+that ends in pure noise is no special case.
+
+Symbols of the papers: a = signal, s = noise, lambda = log(a / s).
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from daep_ray.diffusion.schedule import Schedule
+from daep_ray.settings import Settings
+
+Denoise = Callable[[Tensor, int], Tensor]
+NoiseOfStep = Callable[[int], Tensor]  # the step's number -> standard normal like x
+
+GridName = Literal["time", "log_snr"]
+
+
+class DDPMConfig(Settings):
+    """Ancestral sampling through every time (Ho et al. 2020): the slowest, the reference."""
+
+    kind: Literal["ddpm"] = "ddpm"
+
+
+class DDIMConfig(Settings):
+    """DDIM (Song et al. 2021); `eta` 0 is deterministic, 1 is as noisy as ancestral sampling.
+
+    `grid`: `time` spaces the steps evenly in t (the published code), `log_snr` evenly in lambda.
+    """
+
+    kind: Literal["ddim"] = "ddim"
+    num_steps: PositiveInt = 200
+    eta: NonNegativeFloat = 0.0
+    grid: GridName = "time"
+
+
+class DPMSolverConfig(Settings):
+    """DPM-Solver++ 2M (Lu et al. 2022): second order, for few steps."""
+
+    kind: Literal["dpm_solver"] = "dpm_solver"
+    num_steps: PositiveInt = 10
+    grid: GridName = "log_snr"
+
+
+class OneStepConfig(Settings):
+    """One network evaluation at the last time: the mean of the draws, without drawing."""
+
+    kind: Literal["one_step"] = "one_step"
+
+
+SamplerConfig = Annotated[
+    DDPMConfig | DDIMConfig | DPMSolverConfig | OneStepConfig, Field(discriminator="kind")
+]
+
+
+def num_evaluations(sampler: SamplerConfig, schedule: Schedule) -> int:
+    """Network evaluations of one draw."""
+    if isinstance(sampler, OneStepConfig):
+        return 1
+    if isinstance(sampler, DDPMConfig):
+        return schedule.num_times
+    return len(time_grid(schedule, sampler.num_steps, sampler.grid))
+
+
+def time_grid(schedule: Schedule, num_steps: int, grid: GridName) -> list[int]:
+    """Falling integer times T-1 .. 0, at most `num_steps` of them, none twice."""
+    last = schedule.num_times - 1
+    if grid == "time":
+        times = torch.linspace(last, 0, num_steps, dtype=torch.float64).round().long()
+    else:
+        log_snr = schedule.log_snr
+        wanted = torch.linspace(
+            float(log_snr[-1]), float(log_snr[0]), num_steps, dtype=torch.float64
+        )
+        times = (log_snr[None] - wanted[:, None]).abs().argmin(1)
+    return sorted({last, *times.tolist()}, reverse=True)
+
+
+def sample(
+    denoise: Denoise,
+    x: Tensor,
+    sampler: SamplerConfig,
+    schedule: Schedule,
+    noise: NoiseOfStep,
+) -> Tensor:
+    """A draw from the noise `x` at the last time; `noise` is asked by stochastic samplers only."""
+    if isinstance(sampler, OneStepConfig):
+        return denoise(x, schedule.num_times - 1)
+    if isinstance(sampler, DDPMConfig):
+        return _ddim(denoise, x, list(range(schedule.num_times - 1, -1, -1)), 1.0, schedule, noise)
+    times = time_grid(schedule, sampler.num_steps, sampler.grid)
+    if isinstance(sampler, DDIMConfig):
+        return _ddim(denoise, x, times, sampler.eta, schedule, noise)
+    return _dpm_solver(denoise, x, times, schedule)
+
+
+def _ddim(
+    denoise: Denoise,
+    x: Tensor,
+    times: list[int],
+    eta: float,
+    schedule: Schedule,
+    noise: NoiseOfStep,
+) -> Tensor:
+    """Song et al. 2021, eq. 12 and 16. With eta = 1 over all times it is ancestral DDPM (eq. 7 of
+    Ho et al. 2020 with the posterior variance)."""
+    a, s = schedule.signal.tolist(), schedule.noise.tolist()
+    for step, (now, following) in enumerate(itertools.pairwise(times)):
+        clean = denoise(x, now)
+        # sigma = eta (s_next / s_now) sqrt(1 - a_now^2 / a_next^2)
+        ratio = (a[now] / a[following]) ** 2
+        sigma = eta * s[following] / s[now] * max(0.0, 1 - ratio) ** 0.5
+        direction = max(0.0, s[following] ** 2 - sigma**2) ** 0.5
+        keep = direction / s[now]
+        x = keep * x + (a[following] - keep * a[now]) * clean
+        if sigma > 0:
+            x = x + sigma * noise(step)
+    return denoise(x, times[-1])
+
+
+def _dpm_solver(denoise: Denoise, x: Tensor, times: list[int], schedule: Schedule) -> Tensor:
+    """Lu et al. 2022, algorithm 2 (DPM-Solver++ 2M), data prediction; ends with x0 at time 0."""
+    a, s = schedule.signal.tolist(), schedule.noise.tolist()
+    log_snr = schedule.log_snr.tolist()
+    previous: tuple[Tensor, float] | None = None  # the clean prediction before, its step h
+    for now, following in itertools.pairwise(times):
+        clean = denoise(x, now)
+        h = log_snr[following] - log_snr[now]
+        target = clean
+        if previous is not None:
+            before, h_before = previous
+            slope = h / (2 * h_before)
+            target = (1 + slope) * clean - slope * before
+        # the exact solution for a constant target: -a (exp(-h) - 1) = a - s_next a_now / s_now
+        keep = s[following] / s[now]
+        x = keep * x + (a[following] - keep * a[now]) * target
+        previous = (clean, h)
+    return denoise(x, times[-1])

@@ -1,0 +1,1 @@
+"""Tensors -> tensors: tokenizer, Perceiver encoder and decoder on ragged sequences."""

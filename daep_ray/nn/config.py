@@ -1,0 +1,106 @@
+"""The model's settings: width, bottleneck, tokenizer, encoder, decoder. Plain numbers in, no torch.
+
+Variants (`encoder`, `decoder`) are unions on `kind`.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from daep_ray.settings import Settings
+
+
+class BottleneckConfig(Settings):
+    """The code: `length` x `width` floats per sample (M x Z)."""
+
+    length: PositiveInt = 4
+    width: PositiveInt = 4
+
+
+class TokenizerConfig(Settings):
+    """Fixed sinusoids of each continuous position.
+
+    Frequencies run log-spaced from `position_scale` (rad per z unit; one number for all positions
+    or one per position) down to `lowest_scale`. The published code has 1 rad per z unit, too coarse
+    to tell neighbouring pixels apart.
+    """
+
+    position_scale: PositiveFloat | tuple[PositiveFloat, ...] = 30.0
+    lowest_scale: PositiveFloat = 0.5
+    num_frequencies: PositiveInt = 32
+
+    def scales(self, num_positions: int) -> tuple[float, ...]:
+        """The highest frequency of each of `num_positions` axes, rad per z unit."""
+        if isinstance(self.position_scale, tuple):
+            return self.position_scale
+        return (self.position_scale,) * num_positions
+
+
+class OneStageEncoderConfig(Settings):
+    """The code's queries read the tokens themselves, once per layer (published, LAMOST)."""
+
+    kind: Literal["one_stage"] = "one_stage"
+    num_layers: PositiveInt = 4
+
+
+class TwoStageEncoderConfig(Settings):
+    """Latents read the tokens, once per layer; the code's queries read the latents at the end."""
+
+    kind: Literal["two_stage"] = "two_stage"
+    num_layers: PositiveInt = 4
+    num_latents: PositiveInt = 32
+
+
+EncoderConfig = Annotated[
+    OneStageEncoderConfig | TwoStageEncoderConfig, Field(discriminator="kind")
+]
+
+
+class TwoStageDecoderConfig(Settings):
+    """Latents read the context and are read by the queries: linear in the number of points.
+
+    `reads_noisy`: the latents read the noisy tokens too, so that points see each other (the paper);
+    False is the published code's wiring, independent points given the code.
+    """
+
+    kind: Literal["two_stage"] = "two_stage"
+    num_layers: PositiveInt = 4
+    num_latents: PositiveInt = 32
+    reads_noisy: bool = True
+
+
+class SingleStageDecoderConfig(Settings):
+    """Queries attend to themselves and to the context: quadratic, for short sequences."""
+
+    kind: Literal["single_stage"] = "single_stage"
+    num_layers: PositiveInt = 4
+
+
+DecoderConfig = Annotated[
+    TwoStageDecoderConfig | SingleStageDecoderConfig, Field(discriminator="kind")
+]
+
+
+class ModelConfig(Settings):
+    """Tokenizer, encoder and decoder of one model; every objective is built from it."""
+
+    width: PositiveInt = 128
+    num_heads: PositiveInt = 8
+    feedforward_ratio: PositiveFloat = 4.0
+    bottleneck: BottleneckConfig = BottleneckConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    encoder: EncoderConfig = TwoStageEncoderConfig()
+    decoder: DecoderConfig = TwoStageDecoderConfig()
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width {self.width} is not a multiple of num_heads {self.num_heads}: "
+                "choose a width that is"
+            )
+        return self
+
+    @property
+    def feedforward_width(self) -> int:
+        return max(1, round(self.width * self.feedforward_ratio))

@@ -1,0 +1,153 @@
+"""(code, query, noisy values, time) -> one number per query; one decoder for all objectives.
+
+The context is the conditioning tokens (code, metadata, diffusion time) and, for diffusion, the
+noisy tokens. Noise cannot pass through a few latents, so in diffusion the queries *are* the noisy
+tokens; without values (VAE) they are positions only.
+
+What does not change over the steps and draws of a sampling run is computed once, by `condition`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from daep_ray.nn.attention import FeedForward, SelfAttention
+from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig
+from daep_ray.nn.embed import TimeEmbedding
+from daep_ray.nn.perceiver import LatentBlock, ReadBlock, learnt_rows, spread
+from daep_ray.nn.ragged import Joined, Rows
+from daep_ray.nn.tokenizer import Tokenizer, rows_of
+from daep_ray.stream.batch import Layout, PackedSequence
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a decoder knows before values and time: for K draws of B samples, K * B sequences."""
+
+    place: Tensor  # (N, D) the queries' tokens without values, the same for every draw
+    tokens: Tensor  # (K * B, C, D) code and metadata tokens
+    rows: Rows  # of the K * N queries
+    num_draws: int  # K
+    num_front: int  # conditioning tokens per sequence, diffusion time included
+
+    @cached_property
+    def joined(self) -> Joined:
+        """Conditioning tokens before the queries, interleaved once."""
+        return self.rows.after(self.num_front)
+
+    @cached_property
+    def front_rows(self) -> Rows:
+        return Rows.dense(self.rows.num_samples, self.num_front, self.place.device)
+
+
+class TwoStage(nn.Module):
+    """Latents read the context and are read by the queries, layer after layer."""
+
+    def __init__(self, model: ModelConfig, config: TwoStageDecoderConfig, is_noisy: bool) -> None:
+        super().__init__()
+        width = model.width
+        block = (width, model.num_heads, model.feedforward_width)
+        self.sees_queries = is_noisy and config.reads_noisy
+        self.latents = learnt_rows(config.num_latents, width)
+        self.latent_blocks = nn.ModuleList(LatentBlock(*block) for _ in range(config.num_layers))
+        self.read_blocks = nn.ModuleList(ReadBlock(*block) for _ in range(config.num_layers))
+        self.query_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.num_layers))
+        self.latent_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.num_layers))
+        self.front_norm = None if self.sees_queries else nn.LayerNorm(width)
+
+    def forward(self, front: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
+        """(K * B, C, D), (K * N, D) -> (K * N, D)."""
+        rows, context_rows = conditions.rows, conditions.front_rows
+        context = front.flatten(0, 1) if self.front_norm is None else None
+        if self.front_norm is not None:
+            context = self.front_norm(front.flatten(0, 1))
+        else:
+            x = conditions.joined.join(front, x)
+            rows = context_rows = conditions.joined.rows
+        latents = spread(self.latents, rows.num_samples)
+        latent_rows = Rows.dense(rows.num_samples, self.latents.shape[1], x.device)
+        for i, (latent_block, read_block) in enumerate(
+            zip(self.latent_blocks, self.read_blocks, strict=True)
+        ):
+            normalised = self.query_norms[i](x)
+            seen = normalised if self.sees_queries else context
+            latents = latent_block(latents, seen, latent_rows, context_rows)
+            x = read_block(x, normalised, self.latent_norms[i](latents), rows, latent_rows)
+        return conditions.joined.take_back(x) if self.sees_queries else x
+
+
+class SingleStage(nn.Module):
+    """Queries and conditioning tokens attend to each other: quadratic in the number of points."""
+
+    def __init__(self, model: ModelConfig, num_layers: int) -> None:
+        super().__init__()
+        width = model.width
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * num_layers))
+        self.mix = nn.ModuleList(SelfAttention(width, model.num_heads) for _ in range(num_layers))
+        self.think = nn.ModuleList(
+            FeedForward(width, model.feedforward_width) for _ in range(num_layers)
+        )
+
+    def forward(self, front: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
+        """(K * B, C, D), (K * N, D) -> (K * N, D)."""
+        x = conditions.joined.join(front, x)
+        for i, (mix, think) in enumerate(zip(self.mix, self.think, strict=True)):
+            x = x + mix(self.norms[2 * i](x), conditions.joined.rows)
+            x = x + think(self.norms[2 * i + 1](x))
+        return conditions.joined.take_back(x)
+
+
+class Decoder(nn.Module):
+    """Predicts one number per query of one modality.
+
+    `is_noisy`: the decoder reads noisy values and a diffusion time; otherwise positions only.
+    """
+
+    def __init__(self, model: ModelConfig, layout: Layout, is_noisy: bool) -> None:
+        super().__init__()
+        width, bottleneck, config = model.width, model.bottleneck, model.decoder
+        self.tokenizer = Tokenizer(model.tokenizer, width, layout, has_value=is_noisy)
+        self.code = nn.Linear(bottleneck.width, width)
+        self.code_place = learnt_rows(bottleneck.length, width)
+        self.time = TimeEmbedding(width) if is_noisy else None
+        self.stage = (
+            TwoStage(model, config, is_noisy)
+            if isinstance(config, TwoStageDecoderConfig)
+            else SingleStage(model, config.num_layers)
+        )
+        self.output_norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, 1)
+        nn.init.normal_(self.output.weight, std=0.1 * width**-0.5)
+        nn.init.zeros_(self.output.bias)
+
+    def condition(self, code: Tensor, query: PackedSequence, num_draws: int = 1) -> Conditions:
+        """Code (K * B, M, Z), the draws one after the other, and a query of B samples."""
+        tokens = self.code(code) + self.code_place
+        metadata = self.tokenizer.metadata(query)
+        if metadata is not None:
+            tokens = torch.cat([tokens, metadata.repeat(num_draws, 1, 1)], dim=1)
+        return Conditions(
+            place=self.tokenizer.place(query),
+            tokens=tokens,
+            rows=rows_of(query).repeat(num_draws),
+            num_draws=num_draws,
+            num_front=tokens.shape[1] + (self.time is not None),
+        )
+
+    def forward(
+        self, conditions: Conditions, value: Tensor | None = None, time: Tensor | None = None
+    ) -> Tensor:
+        """Noisy values (K, N) and times (K * B,) or (1,) in [0, 1] -> (K, N)."""
+        front = conditions.tokens
+        if self.time is not None:
+            assert value is not None
+            assert time is not None
+            embedded = self.time(time)[:, None].expand(front.shape[0], -1, -1)
+            front = torch.cat([front, embedded], dim=1)
+            x = self.tokenizer.tokens(conditions.place, value)
+        else:
+            x = conditions.place.repeat(conditions.num_draws, 1)
+        x = self.stage(front, x, conditions)
+        return self.output(self.output_norm(x)).view(conditions.num_draws, -1)
