@@ -1,0 +1,34 @@
+"""What a trained model is measured by: reconstruction error, a linear probe, references.
+
+`METRICS` is the one list of metrics: a table's `metric` column holds its keys. This module imports
+nothing heavy, because reports read it.
+
+Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a single draw,
+averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one network
+evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier on codes).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a number is shown: unit `z` (standardised), `physical`, `fraction` or `count`."""
+
+    title: str
+    unit: str
+    is_lower_better: bool
+    digits: int = 3
+
+
+METRICS: dict[str, Metric] = {
+    "absolute_error": Metric("absolute error", "z", is_lower_better=True),
+    "squared_error": Metric("squared error", "z", is_lower_better=True),
+    "absolute_error_physical": Metric("absolute error", "physical", is_lower_better=True),
+    "probe_accuracy": Metric("probe accuracy", "fraction", is_lower_better=False),
+    "probe_balanced_accuracy": Metric("probe balanced accuracy", "fraction", is_lower_better=False),
+    "probe_macro_f1": Metric("probe macro F1", "fraction", is_lower_better=False),
+    "probe_majority_accuracy": Metric("majority accuracy", "fraction", is_lower_better=False),
+    "probe_num_classes": Metric("classes in the probe", "count", is_lower_better=False, digits=1),
+    "probe_num_objects": Metric("objects in the probe", "count", is_lower_better=False, digits=1),
+}

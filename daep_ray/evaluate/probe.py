@@ -1,0 +1,140 @@
+"""The linear probe: how well a straight line through the code tells the classes apart.
+
+In: codes (S, F), a class and an object per sample. Out: accuracy, balanced accuracy, macro F1 and,
+beside them, the accuracy of always saying the most frequent class (on the same splits), as mean and
+standard deviation over the splits.
+
+Every split is a new draw: 70 % of each class's objects fit, 30 % are scored, and all samples of an
+object fall on one side. Codes are standardised on the fit part. The classifier is run until it has
+converged. Every object weighs the same, however many samples it has. Classes with fewer than
+`FEWEST_OBJECTS` objects are left out: `probe_num_classes` says how many remain.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.preprocessing import StandardScaler
+
+FEWEST_OBJECTS = 5  # in a class
+FEWEST_OBJECTS_OF_A_SPLIT = 50  # below, one split alone is too small to probe
+SCORED_FRACTION = 0.3  # of the objects of every class
+MOST_ITERATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Samples with their codes, sorted by sample id."""
+
+    sample_ids: np.ndarray  # (S,) str
+    object_ids: np.ndarray  # (S,) str
+    classes: np.ndarray  # (S,) str
+    codes: np.ndarray  # (S, F) float
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric over the splits."""
+
+    metric: str
+    value: float
+    sd: float
+    count: int  # how many numbers `sd` is taken over
+
+
+def is_probeable(object_ids: np.ndarray, classes: np.ndarray, num_objects: int = 0) -> bool:
+    """Whether at least two classes, and `num_objects` objects in all, are there to be told apart."""
+    sizes = _class_sizes(object_ids, classes)
+    kept = [n for n in sizes.values() if n >= FEWEST_OBJECTS]
+    return len(kept) >= 2 and sum(kept) >= num_objects
+
+
+def probe(coded: Coded, num_splits: int) -> list[Score]:
+    """The probe's scores; empty if fewer than two classes have `FEWEST_OBJECTS` objects."""
+    coded = _frequent(coded)
+    if not is_probeable(coded.object_ids, coded.classes):
+        return []
+    weights = _object_weights(coded.object_ids)
+    rows = [_score(coded, weights, fit, scored) for fit, scored in splits(coded, num_splits)]
+    scores = [
+        Score(metric, float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
+        if len(values) > 1
+        else Score(metric, float(values[0]), 0.0, 1)
+        for metric in rows[0]
+        for values in [[row[metric] for row in rows]]
+    ]
+    sizes = _class_sizes(coded.object_ids, coded.classes)
+    return [
+        *scores,
+        Score("probe_num_classes", float(len(sizes)), 0.0, 1),
+        Score("probe_num_objects", float(sum(sizes.values())), 0.0, 1),
+    ]
+
+
+def splits(coded: Coded, num_splits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(fit, scored) sample numbers of every split: stratified by class, disjoint by object.
+
+    An object's class is its first sample's.
+    """
+    objects, first, of_sample = np.unique(coded.object_ids, return_index=True, return_inverse=True)
+    shuffle = StratifiedShuffleSplit(num_splits, test_size=SCORED_FRACTION, random_state=0)
+    for _, scored in shuffle.split(objects, coded.classes[first]):
+        is_scored = np.zeros(len(objects), dtype=bool)
+        is_scored[scored] = True
+        yield np.flatnonzero(~is_scored[of_sample]), np.flatnonzero(is_scored[of_sample])
+
+
+def _score(
+    coded: Coded, weights: np.ndarray, fit: np.ndarray, scored: np.ndarray
+) -> dict[str, float]:
+    """One split: fit on one part, metrics on the other."""
+    scaler = StandardScaler().fit(coded.codes[fit])
+    model = LogisticRegression(max_iter=MOST_ITERATIONS)
+    model.fit(scaler.transform(coded.codes[fit]), coded.classes[fit], sample_weight=weights[fit])
+    assert model.n_iter_.max() < MOST_ITERATIONS, "the probe has not converged"
+    truth, weight = coded.classes[scored], weights[scored]
+    said = model.predict(scaler.transform(coded.codes[scored]))
+    majority = np.full(len(scored), _heaviest(coded.classes[fit], weights[fit]))
+    f1 = f1_score(truth, said, average="macro", sample_weight=weight, zero_division=0)
+    return {
+        "probe_accuracy": float(accuracy_score(truth, said, sample_weight=weight)),
+        "probe_balanced_accuracy": float(
+            balanced_accuracy_score(truth, said, sample_weight=weight)
+        ),
+        "probe_macro_f1": float(f1),
+        "probe_majority_accuracy": float(accuracy_score(truth, majority, sample_weight=weight)),
+    }
+
+
+def _heaviest(classes: np.ndarray, weights: np.ndarray) -> str:
+    names, of_sample = np.unique(classes, return_inverse=True)
+    return names[np.bincount(of_sample, weights).argmax()]
+
+
+def _object_weights(object_ids: np.ndarray) -> np.ndarray:
+    """(S,) weights: the same sum for every object, mean 1."""
+    _, of_sample, counts = np.unique(object_ids, return_inverse=True, return_counts=True)
+    return len(object_ids) / len(counts) / counts[of_sample]
+
+
+def _class_sizes(object_ids: np.ndarray, classes: np.ndarray) -> dict[str, int]:
+    """Objects per class; an object counts for its first sample's class."""
+    if not len(object_ids):
+        return {}
+    _, first = np.unique(object_ids, return_index=True)
+    names, counts = np.unique(classes[first], return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+
+
+def _frequent(coded: Coded) -> Coded:
+    """Only the objects whose class has `FEWEST_OBJECTS` objects."""
+    objects, first, of_sample = np.unique(coded.object_ids, return_index=True, return_inverse=True)
+    sizes = _class_sizes(coded.object_ids, coded.classes)
+    is_kept = np.array([sizes[c] >= FEWEST_OBJECTS for c in coded.classes[first]], dtype=bool)
+    keep = is_kept[of_sample] if len(objects) else np.zeros(0, dtype=bool)
+    return Coded(
+        coded.sample_ids[keep], coded.object_ids[keep], coded.classes[keep], coded.codes[keep]
+    )

@@ -1,0 +1,73 @@
+"""The tables of one evaluation: the contract with studies and reports.
+
+metrics    one number with its spread: over objects for reconstruction, over splits for the probe
+objects    every object's own error, the mean over its samples: what paired statistics need
+examples   the measurements of a few samples with the reconstruction and its draws, physical units
+profiles   the residual (reconstruction - truth, z units) against the first position, per category
+
+A study adds the column `cell` in front.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+Tables = dict[str, pa.Table]
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "metrics": pa.schema(
+        {
+            "modality": pa.string(),
+            "split": pa.string(),  # "test"; for the probe also "train+validation+test"
+            "estimate": pa.string(),
+            "metric": pa.string(),  # a key of METRICS
+            "value": pa.float64(),
+            "sd": pa.float64(),
+            "count": pa.int64(),  # how many numbers `value` and `sd` are taken over
+        }
+    ),
+    "objects": pa.schema(
+        {
+            "modality": pa.string(),
+            "object_id": pa.string(),
+            "estimate": pa.string(),
+            "metric": pa.string(),
+            "value": pa.float64(),
+        }
+    ),
+    "examples": pa.schema(
+        {
+            "modality": pa.string(),
+            "sample_id": pa.string(),
+            "object_id": pa.string(),
+            "label": pa.string(),
+            "percentile": pa.int64(),
+            "category": pa.string(),
+            "position": pa.float64(),
+            "truth": pa.float64(),
+            "error": pa.float64(),  # null where unknown
+            "noiseless": pa.float64(),  # null where the survey does not know it
+            "mean": pa.float64(),
+            "low": pa.float64(),  # 5 % of the draws; null for a reference, which has none
+            "high": pa.float64(),  # 95 %
+        }
+    ),
+    "profiles": pa.schema(
+        {
+            "modality": pa.string(),
+            "category": pa.string(),
+            "position_low": pa.float64(),
+            "position_high": pa.float64(),
+            "median": pa.float64(),
+            "low": pa.float64(),  # 16 %
+            "high": pa.float64(),  # 84 %
+            "count": pa.int64(),
+        }
+    ),
+}
+
+
+def table(name: str, rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Rows as the table `name`, columns in the schema's order."""
+    return pa.Table.from_pylist(list(rows), schema=SCHEMAS[name])
