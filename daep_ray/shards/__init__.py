@@ -1,0 +1,1 @@
+"""Samples <-> Parquet shards with a manifest: writing, reading, splitting, validating."""
