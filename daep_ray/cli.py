@@ -7,6 +7,7 @@ pyarrow and Ray are imported inside the commands, so that `--help` answers at on
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,8 @@ from daep_ray.errors import (
     storage_error,
 )
 
-UsageError = typer.BadParameter.mro()[1]  # typer has it, but under no public name
+UsageError: type[Exception] = typer.BadParameter.mro()[1]  # typer has it, but under no public name
+PROGRESS_SECONDS = 5.0
 
 app = typer.Typer(
     add_completion=False,
@@ -67,17 +69,16 @@ def ingest(
     from daep_ray.shards.ingest import ingest as run
 
     output_folder(out)
-    counts = run(format, source, out, _assignments(settings), strict=strict, overwrite=overwrite)
+    options = _assignments(settings)
+    counts = run(
+        format, source, out, options, strict=strict, overwrite=overwrite, on_progress=_Progress()
+    )
     print(
         f"read {counts.read:,} = written {counts.written:,} + quarantined {counts.quarantined:,}"
-        f" (ignored files: {counts.ignored:,})"
+        f" (ignored files: {counts.ignored:,}): {out}"
     )
     if counts.quarantined:
-        print(f"reasons: {out / 'quarantine.parquet'}")
-    if not counts.written:
-        raise DataError(f"nothing was written to {str(out)!r}: no sample could be read")
-    if strict and counts.quarantined:
-        raise DataError(f"{counts.quarantined:,} samples were quarantined, and --strict is on")
+        print(f"why: {out / 'quarantine.parquet'}, or daep-ray inspect {out}")
 
 
 @app.command()
@@ -227,6 +228,18 @@ def _assignments(settings: Sequence[str] | None) -> dict[str, Any]:
     return dict(parse_assignment(text) for text in settings or ())
 
 
+class _Progress:
+    """A line every few seconds while an ingest runs."""
+
+    def __init__(self) -> None:
+        self.told = time.monotonic()
+
+    def __call__(self, counts: Any) -> None:
+        if time.monotonic() - self.told > PROGRESS_SECONDS:
+            self.told = time.monotonic()
+            print(f"read {counts.read:,}, quarantined {counts.quarantined:,}", flush=True)
+
+
 def _evaluation_only(assignments: dict[str, Any]) -> dict[str, Any]:
     """A trained model's other settings are facts: refuse to override them."""
     for path in assignments:
@@ -262,8 +275,10 @@ def run_app(command: typer.Typer, arguments: Sequence[str] | None = None) -> int
     """Run a command line and return its exit code; what a user did wrong is told in one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = command(args=words or ["--help"], standalone_mode=False)
+        code = command(args=words, standalone_mode=False)
         sys.stdout.flush()
+        if code == 130:  # typer's word for KeyboardInterrupt
+            return _fail("interrupted", 130)
         return code if isinstance(code, int) else 0
     except UserError as error:
         return _fail(str(error), 1)
@@ -292,4 +307,4 @@ def _fail(message: str, code: int) -> int:
 
 def main() -> None:
     """Entry point of `daep-ray`."""
-    sys.exit(run_app(app))
+    sys.exit(run_app(app, sys.argv[1:] or ["--help"]))

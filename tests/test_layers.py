@@ -27,7 +27,7 @@ LAYERS = (
     {"evaluate"},
     {"study"},
     {"report", "pretrained"},
-    {"cli", "study_cli", "__main__"},
+    {"cli", "cli_tables", "study_cli", "__main__"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 TOP = len(LAYERS) - 1
