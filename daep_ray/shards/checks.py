@@ -135,6 +135,10 @@ class IdSet:
     def __len__(self) -> int:
         return sum(map(len, self._runs))
 
+    def all(self) -> np.ndarray:
+        """Every hash once, in no order."""
+        return np.concatenate([np.empty(0, np.uint64), *self._runs])
+
     def contains(self, hashes: np.ndarray) -> np.ndarray:
         """(n,) bool for (n,) uint64."""
         found = np.zeros(len(hashes), bool)

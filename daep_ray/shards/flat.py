@@ -113,11 +113,12 @@ class Flat:
         """In words, by sample: a category code outside its vocabulary."""
         found: dict[int, str] = {}
         for category in self.modality.categories:
-            places = np.flatnonzero(self.columns[category.name] < 0)
+            codes, size = self.columns[category.name], len(category.vocabulary)
+            places = np.flatnonzero((codes < 0) | (codes >= size))
             for i in np.unique(np.searchsorted(self.offsets, places, side="right") - 1):
                 found[int(i)] = (
                     f"{self.modality.name}: {category.name} has a code outside "
-                    f"its vocabulary of {len(category.vocabulary)}"
+                    f"its vocabulary of {size}"
                 )
         return found
 
