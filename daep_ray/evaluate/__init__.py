@@ -4,8 +4,9 @@
 nothing heavy, because reports read it.
 
 Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a single draw,
-averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one network
-evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier on codes).
+averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one
+network evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier
+on codes).
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ class Grid:
 
     @classmethod
     def fit(cls, position: np.ndarray, category: np.ndarray, sizes: tuple[int, ...]) -> Self:
-        """Centres at quantiles of training `position` (N, P); `category` (N, C) says what is used."""
+        """Centres at quantiles of training `position` (N, P); `category` (N, C): what is used."""
         num_used = len(np.unique(category, axis=0)) if category.shape[1] else 1
         num_axes = position.shape[1]
         wanted = MOST_BINS // num_used if category.shape[1] else BINS_WITHOUT_CATEGORIES

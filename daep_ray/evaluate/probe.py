@@ -46,7 +46,7 @@ class Score:
 
 
 def is_probeable(object_ids: np.ndarray, classes: np.ndarray, num_objects: int = 0) -> bool:
-    """Whether at least two classes, and `num_objects` objects in all, are there to be told apart."""
+    """Whether there are two classes to tell apart, and `num_objects` objects in them."""
     sizes = _class_sizes(object_ids, classes)
     kept = [n for n in sizes.values() if n >= FEWEST_OBJECTS]
     return len(kept) >= 2 and sum(kept) >= num_objects

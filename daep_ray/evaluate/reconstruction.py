@@ -1,0 +1,157 @@
+"""Reconstruction errors, batch after batch: what a model says of the points it has seen.
+
+In: batches of the split with their standardised flat arrays, and a `Predict` that returns every
+estimate as (K, N) standardised values. Out: errors per sample, then per object (the mean over its
+samples), then mean and standard deviation over objects.
+
+Errors are taken in standardised (z) units and, inverted through the recipe, in the value's own
+unit. The truth is what the recipe made of the data (a median filter is not undone). Nothing
+depends on how samples are packed: errors are summed within a sample, samples sorted by id.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.flat import FlatSequence, reduce_samples
+
+# modality -> estimate -> (K, N); `one_draw` has K draws, every other estimate has one row
+Predictions = Mapping[str, Mapping[str, np.ndarray]]
+Predict = Callable[[PackedBatch], Predictions]
+
+CENTRAL = ("mean_of_draws", "reference")  # the estimate that profiles and examples show
+
+
+@dataclass
+class SampleErrors:
+    """Errors per sample of one modality, growing batch by batch."""
+
+    sample_ids: list[str] = field(default_factory=list)
+    object_ids: list[str] = field(default_factory=list)
+    lengths: list[np.ndarray] = field(default_factory=list)
+    amplitudes: list[np.ndarray] = field(default_factory=list)
+    columns: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+
+    def add(
+        self,
+        ids: list[tuple[str, str]],
+        flat: FlatSequence,
+        errors: Mapping[tuple[str, str], np.ndarray],
+    ) -> None:
+        """A batch: (sample id, object id) and (B,) errors by (estimate, metric).
+
+        A sample without this modality has no error and is left out.
+        """
+        present = np.flatnonzero(flat.lengths)
+        self.sample_ids += [ids[i][0] for i in present]
+        self.object_ids += [ids[i][1] for i in present]
+        self.lengths.append(flat.lengths[present])
+        self.amplitudes.append(sample_means(np.abs(flat.value), flat.offsets)[present])
+        for key, values in errors.items():
+            self.columns.setdefault(key, []).append(values[present])
+
+    def sorted(self) -> "SortedErrors":
+        order = np.argsort(np.array(self.sample_ids, dtype=str), kind="stable")
+        return SortedErrors(
+            sample_ids=np.array(self.sample_ids, dtype=str)[order],
+            object_ids=np.array(self.object_ids, dtype=str)[order],
+            lengths=_joined(self.lengths)[order],
+            amplitudes=_joined(self.amplitudes)[order],
+            columns={key: _joined(parts)[order] for key, parts in self.columns.items()},
+        )
+
+
+@dataclass(frozen=True)
+class SortedErrors:
+    """Errors per sample of one modality, sorted by sample id, S samples."""
+
+    sample_ids: np.ndarray  # (S,) str
+    object_ids: np.ndarray  # (S,) str
+    lengths: np.ndarray  # (S,) measurements
+    amplitudes: np.ndarray  # (S,) the error of the constant training mean: mean |value|, z units
+    columns: dict[tuple[str, str], np.ndarray]  # (estimate, metric) -> (S,)
+
+    def per_object(self) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+        """Object ids (O,), sorted, and each column's mean over an object's samples (O,)."""
+        objects, of_sample = np.unique(self.object_ids, return_inverse=True)
+        counts = np.bincount(of_sample, minlength=len(objects))
+        means = {
+            key: np.bincount(of_sample, values, len(objects)) / counts
+            for key, values in self.columns.items()
+        }
+        return objects, means
+
+
+def sample_errors(
+    fitted: FittedRecipe,
+    modality: str,
+    flat: FlatSequence,
+    estimates: Mapping[str, np.ndarray],
+) -> dict[tuple[str, str], np.ndarray]:
+    """(B,) errors by (estimate, metric): the mean over draws and over a sample's measurements."""
+    truth = fitted.invert_value(modality, flat.value, flat)
+    errors = {}
+    for estimate, values in estimates.items():
+        residual = np.asarray(values, dtype=np.float64) - flat.value  # (K, N)
+        physical = fitted.invert_value(modality, values, flat) - truth
+        for metric, by_point in (
+            ("absolute_error", np.abs(residual).mean(0)),
+            ("squared_error", (residual**2).mean(0)),
+            ("absolute_error_physical", np.abs(physical).mean(0)),
+        ):
+            errors[estimate, metric] = sample_means(by_point, flat.offsets)
+    return errors
+
+
+def sample_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """(B,) mean of each sample's stretch of (N,); 0 for an empty one."""
+    return reduce_samples(np.add, values, offsets, 0.0) / np.maximum(np.diff(offsets), 1)
+
+
+def metric_rows(modality: str, split: str, errors: SortedErrors) -> Iterable[dict[str, Any]]:
+    """Rows of the table `metrics`: mean and sd over objects."""
+    objects, means = errors.per_object()
+    for (estimate, metric), values in means.items():
+        yield {
+            "modality": modality,
+            "split": split,
+            "estimate": estimate,
+            "metric": metric,
+            "value": float(values.mean()) if len(values) else None,
+            "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+            "count": len(objects),
+        }
+
+
+def object_rows(modality: str, errors: SortedErrors) -> Iterable[dict[str, Any]]:
+    """Rows of the table `objects`."""
+    objects, means = errors.per_object()
+    for (estimate, metric), values in means.items():
+        for object_id, value in zip(objects.tolist(), values.tolist(), strict=True):
+            yield {
+                "modality": modality,
+                "object_id": object_id,
+                "estimate": estimate,
+                "metric": metric,
+                "value": value,
+            }
+
+
+def central(estimates: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(N,) the estimate that profiles and examples show."""
+    return next(estimates[name] for name in CENTRAL if name in estimates)[0]
+
+
+def ids_of(table: pa.Table) -> list[tuple[str, str]]:
+    """(sample id, object id) of every row."""
+    columns = (table["sample_id"].to_pylist(), table["object_id"].to_pylist())
+    return list(zip(*columns, strict=True))
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)

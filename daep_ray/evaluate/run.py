@@ -1,0 +1,236 @@
+"""One evaluation: a trained model, or a reference, measured on one split. Tables come out.
+
+Every model and reference goes through the same `_measure`: the same objects, points, examples and
+probe. Results do not depend on how samples are packed; noise is keyed by sample and draw, with the
+evaluation's own seed, so that models and samplers are compared on the same noise.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from daep_ray.config import EvaluationConfig
+from daep_ray.diffusion.samplers import OneStepConfig
+from daep_ray.errors import DataError
+from daep_ray.evaluate.codes import coded_samples, probed_splits
+from daep_ray.evaluate.examples import choose, example_rows
+from daep_ray.evaluate.probe import probe
+from daep_ray.evaluate.profiles import Profile, edges_of
+from daep_ray.evaluate.reconstruction import (
+    Predictions,
+    SampleErrors,
+    central,
+    ids_of,
+    metric_rows,
+    object_rows,
+    sample_errors,
+)
+from daep_ray.evaluate.references import fit_reference
+from daep_ray.evaluate.tables import Tables, table
+from daep_ray.objectives.base import Objective
+from daep_ray.shards.read import ShardFolder, read_rows
+from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.bins import evaluation_batches
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.noise import Noise
+from daep_ray.stream.pack import pack
+from daep_ray.train.checkpoint import Trained
+
+SAMPLES_FOR_EDGES = 256  # that place the bins of the residual profiles
+
+
+class Measured(Protocol):
+    """What is evaluated: `predict` gives every estimate as (K, N), `codes` (B, F)."""
+
+    def predict(self, batch: PackedBatch) -> Predictions: ...
+
+    def codes(self, batch: PackedBatch) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained objective as something that can be measured."""
+
+    objective: Objective
+    evaluation: EvaluationConfig
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.objective.parameters()).device
+
+    def codes(self, batch: PackedBatch) -> np.ndarray:
+        code = self.objective.encode(batch.to(self.device)).point
+        return code.flatten(1).double().cpu().numpy()
+
+    def predict(self, batch: PackedBatch) -> Predictions:
+        """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`."""
+        batch = batch.to(self.device)
+        noise = Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
+        code, query = self.objective.encode(batch), batch.query()
+        draws = self.objective.decode(
+            code, query, self.evaluation.sampler, self.evaluation.num_draws, noise
+        )
+        found: dict[str, dict[str, np.ndarray]] = {}
+        for m, values in draws.values.items():
+            array = values.double().cpu().numpy()
+            found[m] = {"one_draw": array, "mean_of_draws": array.mean(0, keepdims=True)}
+        if self.objective.has_one_step():
+            single = self.objective.decode(code, query, OneStepConfig(), 1, noise)
+            for m, values in single.values.items():
+                found[m]["one_step"] = values.double().cpu().numpy()
+        return found
+
+
+@torch.inference_mode()
+def evaluate(trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig) -> Tables:
+    """The tables of a trained model.
+
+    Raises:
+        DataError: the data do not fit the model, or the split is empty.
+    """
+    model = Model(trained.objective, evaluation)
+    # at most `token_budget` measurements x draws at once, so memory does not grow with draws
+    budget = max(1, evaluation.token_budget // evaluation.num_draws)
+    run = _Run(folder, trained.fitted, tuple(trained.config.modalities), evaluation, budget)
+    return run.measure(model, has_codes=True)
+
+
+def evaluate_reference(
+    kind: Literal["pca", "mean"],
+    num_floats: int | None,
+    folder: ShardFolder,
+    fitted: FittedRecipe,
+    modalities: tuple[str, ...],
+    evaluation: EvaluationConfig,
+) -> Tables:
+    """The tables of PCA with `num_floats` floats, or of the training mean (`num_floats` unused).
+
+    Raises:
+        DataError: the data do not fit the recipe, or a split is empty.
+    """
+    budget = evaluation.token_budget
+    run = _Run(folder, fitted, tuple(modalities), evaluation, budget)
+    size = (num_floats or 0) if kind == "pca" else 0
+    reference = fit_reference(size, folder, fitted, run.modalities, budget)
+    return run.measure(reference, has_codes=size > 0)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a measurement is made on."""
+
+    folder: ShardFolder
+    fitted: FittedRecipe
+    modalities: tuple[str, ...]
+    evaluation: EvaluationConfig
+    token_budget: int
+
+    def __post_init__(self) -> None:
+        check_fits(self.folder, self.fitted, self.modalities)
+
+    def measure(self, model: Measured, has_codes: bool) -> Tables:
+        """All tables of one model."""
+        errors = {m: SampleErrors() for m in self.modalities}
+        profiles = self._profiles()
+        for batch, rows in self._batches():
+            estimates = model.predict(batch)
+            flats = self.fitted.apply(rows, self.modalities)
+            for m in self.modalities:
+                errors[m].add(
+                    ids_of(rows), flats[m], sample_errors(self.fitted, m, flats[m], estimates[m])
+                )
+                profiles[m].add(flats[m], central(estimates[m]) - flats[m].value)
+        found = {m: e.sorted() for m, e in errors.items() if e.sample_ids}
+        split = self.evaluation.split
+        metrics = [row for m, e in found.items() for row in metric_rows(m, split, e)]
+        shown = [row for m, e in found.items() for row in self._examples(model, m, choose(e))]
+        return {
+            "metrics": table("metrics", [*metrics, *(self._probe(model) if has_codes else [])]),
+            "objects": table("objects", (r for m, e in found.items() for r in object_rows(m, e))),
+            "examples": table("examples", shown),
+            "profiles": table(
+                "profiles", (r for m in found for r in profiles[m].rows(self.fitted, m))
+            ),
+        }
+
+    def _batches(self, most: int | None = None) -> Iterator[tuple[PackedBatch, pa.Table]]:
+        return evaluation_batches(
+            self.folder,
+            self.fitted,
+            self.modalities,
+            self.evaluation.split,
+            self.token_budget,
+            max_samples=most or self.evaluation.max_objects,
+        )
+
+    def _profiles(self) -> dict[str, Profile]:
+        """Empty profiles with bins at quantiles of the positions of a fair subset."""
+        positions: dict[str, list[np.ndarray]] = {m: [np.zeros(0)] for m in self.modalities}
+        for batch, _ in self._batches(min(SAMPLES_FOR_EDGES, self.evaluation.max_objects)):
+            for m in self.modalities:
+                positions[m].append(batch.sequences[m].position[:, 0].double().numpy())
+        return {
+            m: Profile(edges_of(np.concatenate(parts)), self._num_categories(m))
+            for m, parts in positions.items()
+        }
+
+    def _num_categories(self, modality: str) -> int:
+        categories = self.fitted.modalities[modality].categories
+        return len(categories[0].vocabulary) if categories else 1
+
+    def _examples(
+        self, model: Measured, modality: str, chosen: dict[str, int]
+    ) -> Iterator[dict[str, Any]]:
+        """The chosen samples, read and predicted once more (the same noise, so the same draws)."""
+        ids = self.folder.lengths()["sample_id"]
+        where = pc.index_in(pa.array(chosen, pa.string()), value_set=ids.combine_chunks())
+        rows = read_rows(self.folder, where.to_numpy())
+        estimates = model.predict(pack(self.fitted, rows, self.modalities))[modality]
+        flat = self.fitted.apply(rows, (modality,))[modality]
+        names = rows["sample_id"].to_pylist()
+        label = f"label.{self.evaluation.probe_label}"
+        words = rows[label].to_pylist() if label in rows.column_names else [None] * len(names)
+        labels = {n: None if w is None else str(w) for n, w in zip(names, words, strict=True)}
+        yield from example_rows(self.fitted, modality, rows, flat, estimates, chosen, labels)
+
+    def _probe(self, model: Measured) -> Iterator[dict[str, Any]]:
+        """Rows of `metrics`; none where the survey has no classes to tell apart."""
+        label = self.evaluation.probe_label
+        if label is None:
+            return
+        where = (self.folder, self.fitted, self.modalities)
+        splits = probed_splits(*where, self.evaluation.split, label)
+        if not splits:
+            return
+        coded = coded_samples(model.codes, *where, splits, label, self.token_budget)
+        for score in probe(coded, self.evaluation.num_probe_splits):
+            yield {
+                "modality": "+".join(self.modalities),
+                "split": "+".join(splits),
+                "estimate": "probe",
+                "metric": score.metric,
+                "value": score.value,
+                "sd": score.sd,
+                "count": score.count,
+            }
+
+
+def check_fits(folder: ShardFolder, fitted: FittedRecipe, modalities: tuple[str, ...]) -> None:
+    """Raise DataError unless the data declare the modalities as the model learnt them."""
+    for name in modalities:
+        if name not in folder.modalities:
+            raise DataError(
+                f"the data in {str(folder.path)!r} have no modality {name!r}: "
+                f"they have {', '.join(folder.modalities)}"
+            )
+        if folder.modalities[name] != fitted.modalities[name]:
+            raise DataError(
+                f"{name!r} in {str(folder.path)!r} is declared otherwise than where the model was "
+                "trained (units, positions, words of a category or metadata): "
+                "ingest the data with the same format and options"
+            )
