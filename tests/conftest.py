@@ -14,3 +14,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("real survey archives are not beside the repository (../shared/data)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 120 objects of the built-in survey, photometry and spectra; do not write to it."""
+    from daep_ray.shards.ingest import ingest
+
+    out = tmp_path_factory.mktemp("synthetic") / "shards"
+    ingest("synthetic", None, out, {"num_objects": 120, "seed": 3})
+    return out

@@ -1,0 +1,214 @@
+"""The run's configuration: one frozen tree, presets, fingerprints.
+
+Settings that choose code stand beside that code (`nn/config.py`, `objectives/`, `stream/recipe.py`,
+`diffusion/samplers.py`); plain numbers stand here. Overrides are dotted paths, the same for the
+command line and for study axes: `--set model.bottleneck.length=8`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from daep_ray.diffusion.samplers import DPMSolverConfig, SamplerConfig
+from daep_ray.errors import ConfigError
+from daep_ray.nn.config import ModelConfig
+from daep_ray.objectives import ObjectiveConfig
+from daep_ray.objectives.daep import DaepConfig
+from daep_ray.settings import Settings, canonical_hash, override
+from daep_ray.shards.manifest import Manifest
+from daep_ray.stream.recipe import Recipe, default_recipe
+
+# Raised whenever code changes numbers: results of another version are never mixed in.
+SCIENCE_VERSION = 1
+
+
+class MuonConfig(Settings):
+    """Muon (Jordan 2024) on the matrices, AdamW on everything else."""
+
+    kind: Literal["muon"] = "muon"
+    rate: float = Field(3e-3, gt=0)  # scaled per matrix to AdamW's step size (match_rms_adamw)
+    adamw_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class AdamWConfig(Settings):
+    """The paper's optimiser: AdamW, rate 2.5e-4."""
+
+    kind: Literal["adamw"] = "adamw"
+    rate: float = Field(2.5e-4, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+
+
+class CosineRate(Settings):
+    """Linear warm-up, then half a cosine down to `final` times the peak rate."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup: float = Field(0.02, ge=0, lt=1)  # fraction of the budget
+    final: float = Field(0.0, ge=0, le=1)
+
+
+class ConstantRate(Settings):
+    """Linear warm-up, then constant: the paper's (with warmup 0)."""
+
+    kind: Literal["constant"] = "constant"
+    warmup: float = Field(0.0, ge=0, lt=1)
+
+
+class OptimisationConfig(Settings):
+    """How long and how a model is trained; batch and budget are global, whatever the workers."""
+
+    num_objects: int = Field(100_000, ge=1)  # budget: samples seen over all epochs
+    token_budget: int = Field(8192, ge=1)  # measurements in one global step
+    optimizer: Annotated[MuonConfig | AdamWConfig, Field(discriminator="kind")] = MuonConfig()
+    rate: Annotated[CosineRate | ConstantRate, Field(discriminator="kind")] = CosineRate()
+    clip_norm: float = Field(1.0, ge=0)  # 0: off
+    ema_decay: float = Field(0.999, ge=0, lt=1)  # 0: the weights themselves
+
+
+class EvaluationConfig(Settings):
+    """How a trained model is measured; changing it never retrains."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    sampler: SamplerConfig = DPMSolverConfig(num_steps=10)
+    num_draws: int = Field(8, ge=1)
+    max_objects: int = Field(200, ge=1)
+    token_budget: int = Field(65536, ge=1)  # measurements x draws in one pass
+    probe_label: str | None = "class"  # None: no probe
+    num_probe_splits: int = Field(10, ge=1)
+    seed: int = 0
+
+
+class RuntimeConfig(Settings):
+    """Where and how it runs: no number in a result depends on it (beyond rounding)."""
+
+    num_workers: int = Field(0, ge=0)  # 0: in this process
+    num_threads: int = Field(1, ge=1)  # per worker
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    stream: Literal["auto", "memory", "ray"] = "auto"  # auto: memory when the survey fits
+    memory_bytes: int = Field(2 * 2**30, ge=0)  # a survey up to this size is held in memory
+    checkpoint_seconds: float = Field(60.0, ge=0)
+    progress_seconds: float = Field(10.0, ge=0)
+    num_curve_points: int = Field(24, ge=1)  # of the learning curves
+    validation_objects: int = Field(64, ge=0)  # 0: no validation curve
+    max_failures: int = Field(3, ge=0)  # restarts of a worker group
+
+
+class RunConfig(Settings):
+    """Everything that decides one training and its evaluation."""
+
+    modalities: tuple[str, ...] = ()  # empty: the survey's only one, or its first
+    recipe: Recipe | None = None  # None: the default for the survey's format
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = DaepConfig()
+    optimisation: OptimisationConfig = OptimisationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    seed: int = 0
+
+
+def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
+    """Identity of a training: whatever can change its weights, and nothing else.
+
+    `config` must be resolved: modalities and recipe filled in.
+    """
+    assert config.recipe is not None
+    assert config.modalities
+    whole = config.model_dump(mode="json")
+    parts = {k: whole[k] for k in ("model", "objective", "optimisation", "seed", "modalities")}
+    used = {m: whole["recipe"]["modalities"][m] for m in config.modalities}
+    identity = {**parts, "recipe": used, "data": manifest_hash, "science": SCIENCE_VERSION}
+    return canonical_hash(identity)
+
+
+def evaluation_fingerprint(config: RunConfig, training: str) -> str:
+    """Identity of an evaluation: the training's and the inference settings."""
+    return canonical_hash([training, config.evaluation.model_dump(mode="json")])
+
+
+_SMALL_MODEL: dict[str, Any] = {
+    "model.width": 64,
+    "model.num_heads": 4,
+    "model.encoder.num_layers": 2,
+    "model.decoder.num_layers": 2,
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # minutes on two cores, the built-in survey
+    "smoke": {
+        **_SMALL_MODEL,
+        "model.width": 48,
+        "model.decoder.num_latents": 16,
+        "optimisation.num_objects": 40_000,
+        "optimisation.token_budget": 4096,
+        "evaluation.num_draws": 8,
+        "evaluation.max_objects": 100,
+        "runtime.progress_seconds": 5.0,
+    },
+    # an hour on two cores, real spectra
+    "laptop": {
+        **_SMALL_MODEL,
+        "model.decoder.num_latents": 32,
+        "optimisation.num_objects": 96_000,
+        "optimisation.token_budget": 8192,
+    },
+    # the paper's sizes on GPUs
+    "cluster": {
+        "optimisation.num_objects": 10_000_000,
+        "optimisation.token_budget": 160_000,
+        "evaluation.num_draws": 50,
+        "evaluation.max_objects": 2_000,
+        "evaluation.sampler.num_steps": 20,
+        "runtime.stream": "ray",
+        "runtime.num_workers": 1,
+    },
+}
+
+
+def preset(name: str) -> RunConfig:
+    """The preset's configuration.
+
+    Raises:
+        ConfigError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
+    return override(RunConfig(), PRESETS[name])
+
+
+def configure(
+    manifest: Manifest,
+    preset_name: str = "laptop",
+    modality: str | None = None,
+    assignments: dict[str, Any] | None = None,
+) -> RunConfig:
+    """A resolved configuration for a survey: preset, the survey's recipe, then the user's settings.
+
+    Raises:
+        ConfigError: an unknown preset or path, a value out of range, a modality not in the survey.
+    """
+    config = resolve(preset(preset_name), manifest, modality)
+    return resolve(override(config, assignments or {}), manifest)
+
+
+def resolve(config: RunConfig, manifest: Manifest, modality: str | None = None) -> RunConfig:
+    """Fill in what depends on the survey (modality, recipe) and check that it is there.
+
+    Raises:
+        ConfigError: a modality that the survey does not have.
+    """
+    names = [m.name for m in manifest.modalities]
+    wanted = (modality,) if modality else config.modalities or (names[0],)
+    for name in wanted:
+        if name not in names:
+            raise ConfigError(
+                f"no modality {name!r} in this survey: it has {', '.join(names)}; "
+                "choose one with --modality"
+            )
+    recipe = config.recipe or default_recipe(manifest)
+    for name in wanted:
+        if name not in recipe.modalities:
+            raise ConfigError(
+                f"the recipe says nothing about {name!r}: add recipe.modalities.{name}"
+            )
+    return config.model_copy(update={"modalities": wanted, "recipe": recipe})

@@ -1,0 +1,103 @@
+"""From settings and a data folder to a training that is ready to start; no Ray."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daep_ray.config import RunConfig, resolve, training_fingerprint
+from daep_ray.errors import ConfigError, StorageError
+from daep_ray.shards.read import ShardFolder
+from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.bins import Bin, Position, bins_in_memory, evaluation_batches
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.statistics import fit_recipe
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A training ready to start: settings resolved against the survey's shards."""
+
+    config: RunConfig
+    shards: ShardFolder
+    fitted: FittedRecipe
+    fingerprint: str
+
+
+def prepare(config: RunConfig, data: Path) -> Prepared:
+    """Open the shards, fill in what depends on them, fit the recipe's statistics.
+
+    Raises:
+        DataError: no shards there. ConfigError: a setting that does not fit them.
+    """
+    shards = ShardFolder.open(data)
+    config = resolve(config, shards.manifest)
+    assert config.recipe is not None
+    fitted = fit_recipe(shards, config.recipe)
+    return Prepared(config, shards, fitted, training_fingerprint(config, shards.manifest.hash))
+
+
+def claim(folder: Path, prepared: Prepared) -> None:
+    """Mark a folder as that of this training; refuse one that holds another.
+
+    Raises:
+        ConfigError: another training is there. StorageError: the folder cannot be written.
+    """
+    mark = folder / "training.json"
+    content = {
+        "fingerprint": prepared.fingerprint,
+        "manifest": prepared.shards.manifest.hash,
+        "config": prepared.config.model_dump(mode="json"),
+    }
+    try:
+        if mark.exists():
+            there = json.loads(mark.read_text())["fingerprint"]
+            if there != prepared.fingerprint:
+                raise ConfigError(
+                    f"{folder} holds another training ({there}, this one is "
+                    f"{prepared.fingerprint}): choose another --out"
+                )
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / f".training.{os.getpid()}.partial"
+        staged.write_text(json.dumps(content, indent=1, sort_keys=True))
+        staged.replace(mark)
+    except OSError as error:
+        raise StorageError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another --out"
+        ) from error
+
+
+def memory_stream(prepared: Prepared, rank: int, world: int) -> Callable[[Position], Iterator[Bin]]:
+    config = prepared.config
+
+    def bins(start: Position) -> Iterator[Bin]:
+        return bins_in_memory(
+            prepared.shards,
+            prepared.fitted,
+            config.modalities,
+            split="train",
+            seed=config.seed,
+            token_budget=config.optimisation.token_budget,
+            rank=rank,
+            world=world,
+            start=start,
+        )
+
+    return bins
+
+
+def validation_batches(prepared: Prepared, device: str) -> list[PackedBatch]:
+    config = prepared.config
+    if config.runtime.validation_objects == 0:
+        return []
+    batches = evaluation_batches(
+        prepared.shards,
+        prepared.fitted,
+        config.modalities,
+        "validation",
+        token_budget=config.optimisation.token_budget,
+        max_samples=config.runtime.validation_objects,
+    )
+    return [batch.to(device) for batch, _ in batches]
