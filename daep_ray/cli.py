@@ -146,19 +146,23 @@ def train(
     daep-ray train data/snid --out runs/snid --set model.bottleneck.length=8
     daep-ray train data/snid --out runs/vae --set objective.kind=vae --workers 2
     """
-    from daep_ray import config as configuration
+    from daep_ray.config import preset as preset_named
+    from daep_ray.config import resolve
     from daep_ray.settings import override
+    from daep_ray.shards.read import ShardFolder
+    from daep_ray.study.session import prepare_environment
 
+    folder = output_folder(out)
     assignments = _assignments(settings)
-    if modality is not None:
-        assignments["modalities"] = [modality]
     if workers is not None:
         assignments["runtime.num_workers"] = workers
-    config = override(configuration.preset(preset), assignments)
-    output_folder(out)
+    # resolved first, so that --set may reach into the survey's recipe
+    start = resolve(preset_named(preset), ShardFolder.open(data).manifest, modality)
+    config = override(start, assignments)
+    prepare_environment(None)
     from daep_ray.train.ray_worker import fit
 
-    result = fit(config, data, out.absolute(), echo=print)
+    result = fit(config, data, folder, echo=print)
     print(
         f"{result.num_parameters:,} parameters, {result.num_objects:,} objects in "
         f"{result.num_steps:,} steps, {result.seconds:,.0f} s: {out}"
@@ -174,7 +178,7 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
     \b
     daep-ray evaluate runs/snid data/snid --out runs/snid/test --set evaluation.num_draws=16
     """
-    from daep_ray.cli_tables import metrics_table
+    from daep_ray.cli_tables import metrics_table, write_tables
     from daep_ray.evaluate.run import evaluate as measure
     from daep_ray.settings import override
     from daep_ray.shards.read import ShardFolder
@@ -185,8 +189,8 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
     config = override(trained.config, _evaluation_only(_assignments(settings)))
     output_folder(out)
     tables = measure(trained, folder, config.evaluation)
-    tables.write(out)
-    print(metrics_table(tables.metrics))
+    write_tables(tables, out)
+    print(metrics_table(tables["metrics"]))
     print(f"tables: {out}")
 
 
@@ -199,10 +203,12 @@ def embed(run: Run, data: Data, out: Out) -> None:
     \b
     daep-ray embed runs/snid data/snid --out codes
     """
-    from daep_ray.pretrained import embed_folder
+    from daep_ray.evaluate.embed import embed_folder
+    from daep_ray.shards.read import ShardFolder
+    from daep_ray.train.checkpoint import load_model
 
-    output_folder(out)
-    path, num_rows = embed_folder(run, data, out)
+    shards, trained = ShardFolder.open(data), load_model(run)
+    path, num_rows = embed_folder(trained, shards, output_folder(out))
     print(f"{num_rows:,} codes: {path}")
 
 
@@ -257,6 +263,8 @@ def output_folder(folder: Path) -> Path:
         ConfigError: a relative path under a Ray job.
         StorageError: nothing can be written there.
     """
+    from daep_ray.study.session import is_job
+
     if is_job() and not folder.is_absolute():
         raise ConfigError(
             f"--out {str(folder)!r} is relative, and a Ray job runs in a temporary copy of the "
@@ -264,11 +272,6 @@ def output_folder(folder: Path) -> Path:
         )
     require_writable(folder)
     return folder.absolute()
-
-
-def is_job() -> bool:
-    """Whether this process is the entrypoint of a Ray job."""
-    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 
 
 def run_app(command: typer.Typer, arguments: Sequence[str] | None = None) -> int:

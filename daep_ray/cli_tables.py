@@ -4,7 +4,7 @@ In: a folder of shards, or a metrics table. Out: text with aligned columns.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +116,12 @@ def metrics_table(metrics: Any) -> str:
     names = ("modality", "split", "estimate", "metric", "value", "sd", "count")
     shown = [name for name in names if name in metrics.column_names]
     return columns(shown, [tuple(row[n] for n in shown) for row in metrics.to_pylist()])
+
+
+def write_tables(tables: Mapping[str, Any], out: Path) -> None:
+    """Each table to `out/<name>.parquet`."""
+    import pyarrow.parquet as pq
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        pq.write_table(table, out / f"{name}.parquet", compression="zstd")

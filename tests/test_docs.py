@@ -56,7 +56,7 @@ def test_shown_commands_and_options_exist(path: Path) -> None:
 def test_files_and_folders_that_documents_name_exist(path: Path) -> None:
     text = path.read_text()
     named = set(re.findall(r"`((?:daep_ray|studies|tests|cluster)/[\w./]*)`", text))
-    named |= {m for m in re.findall(r"\]\(([^)#:]+)\)", text)}
+    named |= set(re.findall(r"\]\(([^)#:]+)\)", text))
     shown = {
         w for line in shell_lines(text) for w in line.split() if re.match(r"studies/\w+\.py", w)
     }
