@@ -13,19 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser: (n,) uint64 -> (n,) uint64, every bit depends on every bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def _uniform(bits: np.ndarray) -> np.ndarray:
-    """The upper 53 bits as a float64 in (0, 1): never 0, so that a logarithm is safe."""
-    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+from daep_ray.stream.keyed import element_bits, normal, uniform
 
 
 @dataclass(frozen=True)
@@ -53,15 +41,12 @@ class Noise:
         """(sum of lengths,) uint64: element j of each sample's stream, samples end to end."""
         keys = np.repeat(self._keys(name), lengths)
         starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-        index = (np.arange(len(keys)) - starts).astype(np.uint64) * np.uint64(2) + np.uint64(lane)
-        with np.errstate(over="ignore"):
-            return _mix(_mix(keys + index * _GOLDEN))
+        return element_bits(keys, np.arange(len(keys)) - starts, lane)
 
     def _normal(self, name: str, lengths: np.ndarray) -> np.ndarray:
         """Box-Muller on two independent lanes."""
-        radius = np.sqrt(-2.0 * np.log(_uniform(self._bits(name, lengths, 0))))
-        angle = 2.0 * np.pi * _uniform(self._bits(name, lengths, 1))
-        return (radius * np.cos(angle)).astype(np.float32)
+        drawn = normal(self._bits(name, lengths, 0), self._bits(name, lengths, 1))
+        return drawn.astype(np.float32)
 
     def normal(self, name: str, offsets: Tensor) -> Tensor:
         """(N,) standard normal, ragged as `offsets` (B+1,)."""
@@ -77,7 +62,7 @@ class Noise:
     def uniform(self, name: str) -> Tensor:
         """(B,) uniform in (0, 1)."""
         lengths = np.ones(len(self.sample_ids), dtype=np.int64)
-        values = _uniform(self._bits(name, lengths, 0)).astype(np.float32)
+        values = uniform(self._bits(name, lengths, 0)).astype(np.float32)
         # float32 rounds the last 2^-25 of the interval up to 1, which would index past an end
         values = np.minimum(values, np.float32(1.0 - 2.0**-24))
         return torch.from_numpy(values).to(self.device)

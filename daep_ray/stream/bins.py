@@ -1,0 +1,190 @@
+"""The plan executed: an endless stream of packed bins for one rank, and batches for evaluation.
+
+`bins_in_memory` keeps a small survey's raw Arrow columns and packs anew each epoch; `bins_plain`
+reads window by window and is the plain twin of `ray_stream.py`. Same arguments, same bins. `start`
+resumes exactly where a checkpoint says.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from daep_ray.shards.read import ShardFolder, read_rows
+from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.keyed import mix, stream_keys, string_keys
+from daep_ray.stream.pack import pack
+from daep_ray.stream.plan import WINDOW_POINTS, Plan, Step, bins, cut_by_tokens
+
+IN_MEMORY_BYTES = 2**30  # of a survey's lists
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next step that a stream yields."""
+
+    epoch: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One rank's part of one step."""
+
+    epoch: int
+    step: int
+    batch: PackedBatch
+    num_step_samples: int  # over all ranks
+    num_step_tokens: int  # over all ranks
+    is_last: bool  # the last step of its epoch
+
+
+def fits_in_memory(folder: ShardFolder) -> bool:
+    """Whether `bins_in_memory` is the stream to take, by the manifest alone."""
+    return folder.num_bytes <= IN_MEMORY_BYTES
+
+
+def bins_in_memory(
+    folder: ShardFolder,
+    fitted: FittedRecipe,
+    modalities: Iterable[str],
+    *,
+    split: str,
+    seed: int,
+    token_budget: int,
+    rank: int = 0,
+    world: int = 1,
+    start: Position | None = None,
+) -> Iterator[Bin]:
+    """Endless over epochs; the split's raw columns are read once and stay in memory.
+
+    Raises:
+        DataError: an unknown modality, a split without a sample, a damaged shard.
+    """
+    plan, names = make_plan(folder, fitted, modalities, split, seed, token_budget)
+    table, rows = _whole_split(folder, plan, fitted.columns(names))
+    for step in planned_steps(plan, start or Position()):
+        mine = table.take(np.searchsorted(rows, bins(step, world)[rank]))
+        yield packed_bin(fitted, names, seed, step, mine)
+
+
+def bins_plain(
+    folder: ShardFolder,
+    fitted: FittedRecipe,
+    modalities: Iterable[str],
+    *,
+    split: str,
+    seed: int,
+    token_budget: int,
+    rank: int = 0,
+    world: int = 1,
+    start: Position | None = None,
+) -> Iterator[Bin]:
+    """Endless over epochs; one window of row groups in memory at a time.
+
+    Raises:
+        DataError: an unknown modality, a split without a sample, a damaged shard.
+    """
+    plan, names = make_plan(folder, fitted, modalities, split, seed, token_budget)
+    columns = fitted.columns(names)
+    position = start or Position()
+    epoch, first = position.epoch, position.step
+    while True:
+        for window in plan.windows(epoch, first):
+            mine = [bins(step, world)[rank] for step in window.steps]
+            table = read_rows(folder, np.concatenate(mine), columns)
+            at = 0
+            for step, rows in zip(window.steps, mine, strict=True):
+                yield packed_bin(fitted, names, seed, step, table.slice(at, len(rows)))
+                at += len(rows)
+        epoch, first = epoch + 1, 0
+
+
+def make_plan(
+    folder: ShardFolder,
+    fitted: FittedRecipe,
+    modalities: Iterable[str],
+    split: str,
+    seed: int,
+    token_budget: int,
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan after the recipe's selection, and the checked modalities."""
+    names = fitted.check(modalities)
+    return Plan(fitted.lengths(folder), names, split, seed, token_budget), names
+
+
+def planned_steps(plan: Plan, start: Position) -> Iterator[Step]:
+    """The steps of all epochs, endlessly, from `start` on."""
+    epoch, first = start.epoch, start.step
+    while True:
+        yield from plan.steps(epoch, first)
+        epoch, first = epoch + 1, 0
+
+
+def packed_bin(
+    fitted: FittedRecipe, modalities: tuple[str, ...], seed: int, step: Step, table: pa.Table
+) -> Bin:
+    """One rank's rows of a step, packed."""
+    batch = pack(fitted, table, modalities, seed=seed, epoch=step.epoch)
+    return Bin(step.epoch, step.index, batch, len(step.rows), step.num_tokens, step.is_last)
+
+
+def _whole_split(
+    folder: ShardFolder, plan: Plan, columns: list[str]
+) -> tuple[pa.Table, np.ndarray]:
+    """All rows that the plan takes, in file order, and their global numbers."""
+    directory = plan.groups
+    bounds = zip(directory.start, directory.stop, strict=True)
+    rows = np.concatenate([plan.eligible(begin, end)[0] for begin, end in bounds])
+    return read_rows(folder, rows, columns).combine_chunks(), rows
+
+
+def evaluation_batches(
+    folder: ShardFolder,
+    fitted: FittedRecipe,
+    modalities: Iterable[str],
+    split: str,
+    token_budget: int,
+    max_samples: int | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[PackedBatch, pa.Table]]:
+    """Packed batches without augmentation, each beside its raw rows (every column).
+
+    Deterministic, window by window in file order. `max_samples` takes whole objects in the order of
+    a stable hash of (seed, object id), so that a subset is a fair sample; the last one may be cut.
+
+    Raises:
+        DataError: an unknown modality, a split without a sample, a damaged shard.
+    """
+    plan, names = make_plan(folder, fitted, modalities, split, 0, token_budget)
+    directory = plan.groups
+    chosen = None if max_samples is None else _fair_rows(plan, max_samples, seed)
+    window_of = np.cumsum(directory.num_points) // WINDOW_POINTS
+    for groups in np.split(np.arange(len(window_of)), np.flatnonzero(np.diff(window_of)) + 1):
+        found = [plan.eligible(directory.start[g], directory.stop[g]) for g in groups]
+        rows = np.concatenate([rows for rows, _ in found])
+        tokens = np.concatenate([tokens for _, tokens in found])
+        if chosen is not None:
+            is_chosen = np.isin(rows, chosen)
+            rows, tokens = rows[is_chosen], tokens[is_chosen]
+        order = np.argsort(tokens, kind="stable")
+        rows, tokens = rows[order], tokens[order]
+        if len(rows):
+            table = read_rows(folder, rows)
+            for cut in cut_by_tokens(tokens, token_budget):
+                part = table.slice(cut.start, cut.stop - cut.start)
+                yield pack(fitted, part, names), part
+
+
+def _fair_rows(plan: Plan, max_samples: int, seed: int) -> np.ndarray:
+    """At most `max_samples` global rows, whole objects in the order of their hash."""
+    rows, keys = [], []
+    for begin, end in zip(plan.groups.start, plan.groups.stop, strict=True):
+        here, _ = plan.eligible(begin, end)
+        objects = plan.lengths.column("object_id").slice(begin, end - begin).take(here - begin)
+        rows.append(here)
+        keys.append(mix(stream_keys(string_keys(objects), seed, 0, "fair")))
+    order = np.argsort(np.concatenate(keys), kind="stable")
+    return np.concatenate(rows)[order[:max_samples]]

@@ -1,0 +1,131 @@
+"""The recipe: what turns raw rows into model inputs, declared per modality.
+
+In order: value selections on raw values; the position chain; crops; the value chain (noise drawn
+from errors goes in before it); random removal and the cut to `max_length`; z-scores; jitter.
+Measurements that a step makes non-finite are dropped. The recipe is recorded in every checkpoint
+and inverted when a result leaves. Settings only: `stream/chain.py` carries them out.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from daep_ray.sample import Axis, Modality
+from daep_ray.settings import Settings, canonical_hash
+from daep_ray.stream.position_chain import DivideByOnePlus, PositionStep, Reference
+from daep_ray.stream.selection import Augmentation, Selection
+from daep_ray.stream.value_chain import Arcsinh, ScaleByMedian, ValueStep
+
+LOG_SCALE = "log_scale"  # metadata that `scale_by_median` makes
+
+
+class ModalityRecipe(Settings):
+    """One modality's way into the model. An empty one passes values through and z-scores them."""
+
+    value: tuple[ValueStep, ...] = ()
+    positions: dict[str, tuple[PositionStep, ...]] = Field(default_factory=dict)
+    selection: tuple[Selection, ...] = ()
+    max_length: int | None = Field(default=None, ge=1)  # at most so many measurements per sample
+    redraw: bool = True  # which of them: redrawn every epoch in training, else evenly spread
+    augmentation: tuple[Augmentation, ...] = ()
+    z_score: str = Field(default="modality", pattern=r"^(modality|category:.+)$")
+    metadata: tuple[str, ...] = ()  # names that the model sees
+
+    @property
+    def z_category(self) -> str | None:
+        """The category whose values are standardised one by one, None for all together."""
+        return None if self.z_score == "modality" else self.z_score.removeprefix("category:")
+
+
+class Recipe(Settings):
+    """A recipe for every modality of a survey."""
+
+    modalities: dict[str, ModalityRecipe]
+
+
+class Declares(Protocol):
+    """What a default recipe looks at: the shards' manifest."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]: ...
+
+    @property
+    def source(self) -> Mapping[str, Any]: ...
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Identity of a recipe; changes whenever its results could."""
+    return canonical_hash(recipe.model_dump(mode="json"))
+
+
+def default_recipe(manifest: Declares) -> Recipe:
+    """A recipe that someone would run: by format where one is known, else by declaration."""
+    survey_format = str(manifest.source.get("format", ""))
+    known = FORMAT_RECIPES.get(survey_format, {})
+    return Recipe(
+        modalities={
+            m.name: known[m.name](m) if m.name in known else _by_declaration(m)
+            for m in manifest.modalities
+        }
+    )
+
+
+def _by_declaration(modality: Modality) -> ModalityRecipe:
+    if any(axis.is_time for axis in modality.positions):
+        return _time_series(modality)
+    return _spectrum(modality)
+
+
+def _spectrum(modality: Modality) -> ModalityRecipe:
+    """Fluxes in any unit: relative to the spectrum's own median, strong lines compressed."""
+    return ModalityRecipe(value=(ScaleByMedian(), Arcsinh(scale=1.0)))
+
+
+def _time_series(modality: Modality, scale: float = 1.0) -> ModalityRecipe:
+    """A light curve counted from its peak; several channels in units of their own each apart."""
+    channel = next((c.name for c in modality.categories if c.name != "band"), None)
+    is_light_curve = channel is None
+    value = (Arcsinh(scale=scale),) if is_light_curve and modality.value.unit != "mag" else ()
+    return ModalityRecipe(
+        value=value,
+        positions={a.name: (_reference(modality),) for a in modality.positions if a.is_time},
+        z_score="modality" if is_light_curve else f"category:{channel}",
+    )
+
+
+def _reference(modality: Modality) -> Reference:
+    if not any(c.name == "band" for c in modality.categories) and modality.categories:
+        return Reference(at="first")
+    column = next(
+        (m.name for m in modality.metadata if isinstance(m, Axis) and m.is_time), None
+    )  # a time among the metadata is the known peak
+    return Reference(at=f"column:{column}" if column else "peak")
+
+
+def _fluxcal(modality: Modality) -> ModalityRecipe:
+    """SNANA's FLUXCAL (zero point 27.5): errors of deep surveys are about 10."""
+    return _time_series(modality, scale=10.0)
+
+
+def _as_it_is(modality: Modality) -> ModalityRecipe:
+    """Flattened spectra, mean near 0 and spread near 1 already."""
+    return ModalityRecipe()
+
+
+FORMAT_RECIPES = {
+    "snid": {"spectrum": _as_it_is},
+    "snana": {"photometry": _fluxcal},
+}
+
+
+def input_columns(recipe: ModalityRecipe, modality: Modality) -> list[str]:
+    """The Parquet columns that this recipe reads, in the declaration's order."""
+    used = set(recipe.metadata)
+    for steps in recipe.positions.values():
+        used |= {s.column for s in steps if isinstance(s, Reference | DivideByOnePlus) and s.column}
+    names = ["value", *(["error"] if modality.has_error else [])]
+    names += [axis.name for axis in modality.positions]
+    names += [category.name for category in modality.categories]
+    names += [m.name for m in modality.metadata if m.name in used]
+    return [f"{modality.name}.{name}" for name in names]
