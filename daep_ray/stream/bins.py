@@ -152,8 +152,9 @@ def evaluation_batches(
 ) -> Iterator[tuple[PackedBatch, pa.Table]]:
     """Packed batches without augmentation, each beside its raw rows (every column).
 
-    Deterministic, window by window in file order. `max_samples` takes whole objects in the order of
-    a stable hash of (seed, object id), so that a subset is a fair sample; the last one may be cut.
+    Deterministic, window by window in file order. `max_samples` takes one sample of each object, in
+    the order of a stable hash of (seed, object id), then a second of each, and so on: a fair
+    sample with as many objects as it can hold.
 
     Raises:
         DataError: an unknown modality, a split without a sample, a damaged shard.
@@ -179,12 +180,21 @@ def evaluation_batches(
 
 
 def _fair_rows(plan: Plan, max_samples: int, seed: int) -> np.ndarray:
-    """At most `max_samples` global rows, whole objects in the order of their hash."""
-    rows, keys = [], []
+    """At most `max_samples` global rows: every object's first sample, then the second ones."""
+    rows: list[np.ndarray] = []
+    object_keys: list[np.ndarray] = []
+    sample_keys: list[np.ndarray] = []
     for begin, end in zip(plan.groups.start, plan.groups.stop, strict=True):
         here, _ = plan.eligible(begin, end)
-        objects = plan.lengths.column("object_id").slice(begin, end - begin).take(here - begin)
+        ids = plan.lengths.slice(begin, end - begin).select(["object_id", "sample_id"])
+        ids = ids.take(here - begin)
         rows.append(here)
-        keys.append(mix(stream_keys(string_keys(objects), seed, 0, "fair")))
-    order = np.argsort(np.concatenate(keys), kind="stable")
+        for keys, name in ((object_keys, "object_id"), (sample_keys, "sample_id")):
+            keys.append(mix(stream_keys(string_keys(ids.column(name)), seed, 0, "fair")))
+    of_object = np.concatenate(object_keys)
+    by_object = np.lexsort((np.concatenate(sample_keys), of_object))
+    is_first = np.diff(of_object[by_object], prepend=~of_object[by_object[:1]]) != 0
+    place = np.arange(len(by_object))
+    turn = place - np.maximum.accumulate(np.where(is_first, place, 0))
+    order = by_object[np.lexsort((of_object[by_object], turn))]
     return np.concatenate(rows)[order[:max_samples]]
