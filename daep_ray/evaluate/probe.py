@@ -91,7 +91,7 @@ def _score(
     coded: Coded, weights: np.ndarray, fit: np.ndarray, scored: np.ndarray
 ) -> dict[str, float]:
     """One split: fit on one part, metrics on the other."""
-    scaler = StandardScaler().fit(coded.codes[fit])
+    scaler = StandardScaler().fit(coded.codes[fit], sample_weight=weights[fit])
     model = LogisticRegression(max_iter=MOST_ITERATIONS)
     model.fit(scaler.transform(coded.codes[fit]), coded.classes[fit], sample_weight=weights[fit])
     assert model.n_iter_.max() < MOST_ITERATIONS, "the probe has not converged"
@@ -115,9 +115,9 @@ def _heaviest(classes: np.ndarray, weights: np.ndarray) -> str:
 
 
 def _object_weights(object_ids: np.ndarray) -> np.ndarray:
-    """(S,) weights: the same sum for every object, mean 1."""
+    """(S,) weights that add up to 1 for every object."""
     _, of_sample, counts = np.unique(object_ids, return_inverse=True, return_counts=True)
-    return len(object_ids) / len(counts) / counts[of_sample]
+    return 1.0 / counts[of_sample]
 
 
 def _class_sizes(object_ids: np.ndarray, classes: np.ndarray) -> dict[str, int]:
