@@ -1,0 +1,1 @@
+"""The parts of `studies/throughput.py`: models and data, each a function that returns rows."""
