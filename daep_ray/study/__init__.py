@@ -1,0 +1,1 @@
+"""Studies: a question becomes cells, cells become trainings, trainings become tidy tables."""

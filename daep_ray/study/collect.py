@@ -1,0 +1,85 @@
+"""The store's results as the study's tables: cells in the design's order, everything else sorted.
+
+In: the cells and the store. Out: OUT/tables. A cell without results keeps its row and its reason.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from daep_ray.config import RunConfig
+from daep_ray.study import tables
+from daep_ray.study.spec import Cell
+from daep_ray.study.store import Store
+from daep_ray.train.progress import read_curve
+
+
+def collect(
+    cells: Sequence[Cell], store: Store, out: Path, commands: Mapping[str, str]
+) -> dict[str, pa.Table]:
+    """Write OUT/tables from the store and return them; `commands` by training fingerprint.
+
+    Raises:
+        StorageError: OUT cannot be written.
+    """
+    done = [cell for cell in cells if store.has(cell)]
+    parts: dict[str, list[pa.Table]] = {name: [] for name in tables.EVALUATED}
+    for cell in done:
+        for name, table in store.results(cell):
+            parts[name].append(tables.add_cell(table, cell.id))
+    found = {name: tables.merge(name, given) for name, given in parts.items()}
+    found["cells"] = tables.from_rows("cells", [_row(cell, store, commands) for cell in cells])
+    found["curves"] = tables.merge("curves", [_curves(cells, store)])
+    tables.write(out / "tables", found)
+    return found
+
+
+def _row(cell: Cell, store: Store, commands: Mapping[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "cell": cell.id,
+        "training": cell.training,
+        "evaluation": cell.evaluation,
+        "model": cell.model,
+        "seed": cell.seed,
+        "num_floats": cell.num_floats,
+        "settings": _json(cell.settings),
+        "config": _json(science(cell.config)),
+        "command": commands.get(cell.training, ""),
+    }
+    if not store.has(cell):
+        reason = store.failure(cell.training)
+        state = "missing" if reason is None else "failed"
+        return row | {"state": state, "reason": reason or "it has not run yet"}
+    return row | {
+        "state": "done",
+        "reason": "",
+        "seconds_ray": store.seconds_ray(cell.training),
+        **vars(store.facts(cell)),
+    }
+
+
+def _curves(cells: Sequence[Cell], store: Store) -> pa.Table:
+    rows = []
+    for training in dict.fromkeys(c.training for c in cells if not c.is_reference):
+        for point in read_curve(store.training(training) / "metrics.jsonl"):
+            place = {"training": training, "num_objects": point["num_objects"]}
+            rows += [
+                {**place, "seconds": point["seconds"], "name": name, "value": value}
+                for name, value in point.items()
+                if name not in ("num_objects", "seconds")
+            ]
+    return tables.from_rows("curves", rows)
+
+
+def science(config: RunConfig) -> dict[str, Any]:
+    """The configuration without what no number depends on."""
+    content = config.model_dump(mode="json")
+    content.pop("runtime")
+    return content
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, sort_keys=True, allow_nan=False)

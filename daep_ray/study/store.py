@@ -1,0 +1,130 @@
+"""The store of trainings, which studies share: what is in it is never computed again.
+
+    <store>/<training fingerprint>/               written by `fit`: checkpoint, curve, result
+    <store>/<training>/evaluations/<evaluation>/  metrics, objects, examples, profiles, cell.json
+    <store>/<training>/failure.json               why the last attempt failed; gone when it succeeds
+    <store>/<training>/trial.json                 what Ray took beside training and evaluation
+    <store>/.locks/<training>                     who trains it now
+
+An evaluation's folder appears in one step, so that whoever sees it sees all of it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daep_ray.errors import storage_error
+from daep_ray.study import tables
+from daep_ray.study.lock import held
+from daep_ray.study.spec import Cell
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one evaluated cell was and cost; None where a reference has no such thing."""
+
+    num_objects: int | None
+    num_steps: int | None
+    num_parameters: int | None
+    seconds_training: float
+    seconds_data: float
+    seconds_evaluation: float
+
+
+class Store:
+    """The folder of trainings."""
+
+    def __init__(self, root: Path):
+        self.root = Path(root).absolute()
+
+    def training(self, fingerprint: str) -> Path:
+        """Folder of a training, whether or not it is there."""
+        return self.root / fingerprint
+
+    def evaluation(self, cell: Cell) -> Path:
+        """Folder of a cell's results, whether or not they are there."""
+        return self.training(cell.training) / "evaluations" / cell.evaluation
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell's results are complete."""
+        return (self.evaluation(cell) / "cell.json").is_file()
+
+    def lock(self, fingerprint: str) -> AbstractContextManager[None]:
+        """Held while a training runs; another process that wants it waits for its result."""
+        return held(self.root / ".locks" / fingerprint)
+
+    def write(self, cell: Cell, results: Mapping[str, pa.Table], facts: Facts) -> None:
+        """Put a cell's results into the store in one step.
+
+        Raises:
+            StorageError: the folder cannot be written, or the disk is full.
+        """
+        folder = self.evaluation(cell)
+        staged = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+        try:
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True)
+            for name in tables.EVALUATED:
+                if name in results:
+                    pq.write_table(results[name], staged / f"{name}.parquet", compression="zstd")
+            (staged / "cell.json").write_text(json.dumps(asdict(facts), indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            staged.rename(folder)
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        self.forget_failure(cell.training)
+
+    def facts(self, cell: Cell) -> Facts:
+        return Facts(**json.loads((self.evaluation(cell) / "cell.json").read_text()))
+
+    def results(self, cell: Cell) -> Iterator[tuple[str, pa.Table]]:
+        """The tables of an evaluated cell by name."""
+        for name in tables.EVALUATED:
+            path = self.evaluation(cell) / f"{name}.parquet"
+            if path.is_file():
+                yield name, pq.read_table(path)
+
+    def note_failure(self, fingerprint: str, reason: str, traceback: str) -> None:
+        """Remember why a training or its evaluation failed, if the disk still lets us."""
+        with suppress(OSError):
+            self.training(fingerprint).mkdir(parents=True, exist_ok=True)
+            content = {"reason": reason, "traceback": traceback}
+            _write(self.training(fingerprint) / "failure.json", content)
+
+    def forget_failure(self, fingerprint: str) -> None:
+        with suppress(OSError):
+            (self.training(fingerprint) / "failure.json").unlink()
+
+    def failure(self, fingerprint: str) -> str | None:
+        """Why the last attempt failed, in one sentence; None if it did not or was killed."""
+        reason = _read(self.training(fingerprint) / "failure.json").get("reason")
+        return None if reason is None else str(reason)
+
+    def note_trial(self, fingerprint: str, seconds_ray: float) -> None:
+        """Remember what Ray took beside training and evaluation."""
+        with suppress(OSError):
+            _write(self.training(fingerprint) / "trial.json", {"seconds_ray": seconds_ray})
+
+    def seconds_ray(self, fingerprint: str) -> float | None:
+        return _read(self.training(fingerprint) / "trial.json").get("seconds_ray")
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    staged.write_text(json.dumps(content, indent=1, sort_keys=True))
+    staged.replace(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,63 @@
+"""What is done when a trial begins, goes on, ends or fails. Ray Tune's callback calls this.
+
+Out: lines for people, notes in the store, and for a search the journal.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from daep_ray.study.progress import Progress
+from daep_ray.study.search import Journal
+from daep_ray.study.state import Study
+from daep_ray.study.summary import headline
+from daep_ray.study.trial import Trial
+
+Plan = Callable[[Mapping[str, Any]], list[Trial]]  # what Tune suggests -> trainings
+KILLED = "its worker process died twice (killed, or out of memory)"
+
+
+class Watch:
+    """`key` is Tune's name of a trial, `suggestion` what it was asked to do."""
+
+    def __init__(self, study: Study, plan: Plan, progress: Progress, journal: Journal | None):
+        self.study = study
+        self.plan = plan
+        self.progress = progress
+        self.journal = journal
+
+    def begin(self, key: str, suggestion: Mapping[str, Any]) -> None:
+        if self.journal and key not in self.progress.begun:
+            self.journal.begin(suggestion)
+        self.progress.begin(key, self._label(suggestion))
+
+    def advance(self, key: str, result: Mapping[str, Any]) -> None:
+        self.progress.advance(key, result.get("share", 0.0))
+
+    def complete(self, key: str, suggestion: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+        todo = self.plan(suggestion)
+        known = [e for e in map(self._error, todo) if e is not None]
+        shown = f"error {sum(known) / len(known):.3f}" if known else "done"
+        seconds = self.progress.end(key, result.get("seconds", 0.0), shown)
+        if not result.get("is_reused"):
+            for trial in todo:
+                self.study.store.note_trial(trial.training, round(seconds / len(todo), 3))
+        if self.journal:
+            self.journal.end(suggestion, result["target"])
+
+    def fail(self, key: str, suggestion: Mapping[str, Any]) -> None:
+        store, todo = self.study.store, self.plan(suggestion)
+        for trial in todo:
+            if self.study.lacks(trial) and store.failure(trial.training) is None:
+                store.note_failure(trial.training, KILLED, "")
+        reasons = [store.failure(trial.training) for trial in todo]
+        self.progress.end(key, 0.0, f"failed: {next((r for r in reasons if r), KILLED)}")
+        if self.journal:
+            self.journal.end(suggestion, None)
+
+    def _label(self, suggestion: Mapping[str, Any]) -> str:
+        todo = self.plan(suggestion)
+        return todo[0].label + (f" and {len(todo) - 1} more" if len(todo) > 1 else "")
+
+    def _error(self, trial: Trial) -> float | None:
+        results = dict(self.study.store.results(trial.cells[0]))
+        return headline(results["metrics"]) if "metrics" in results else None

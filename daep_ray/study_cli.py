@@ -1,0 +1,259 @@
+"""What every study file calls: parse the shared options, run the study, write its report.
+
+In: a study's name and a function that builds its design. Out: tables and a report in OUT, a table
+on standard output. Everything that can be checked is checked before Ray starts.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from daep_ray.cli import run_app
+from daep_ray.config import PRESETS, RunConfig, preset
+from daep_ray.errors import ConfigError, UserError, require_writable
+from daep_ray.settings import canonical_hash, override, parse_assignment
+from daep_ray.shards.read import ShardFolder
+from daep_ray.study import session
+from daep_ray.study.spec import StudySpec
+from daep_ray.train.progress import duration
+
+Build = Callable[[RunConfig, str], StudySpec]  # (the preset's configuration, its name) -> design
+
+# The built-in survey of each preset when no --data is given.
+SYNTHETIC: dict[str, dict[str, Any]] = {
+    "smoke": {"num_objects": 3_000},
+    "laptop": {"num_objects": 10_000},
+    "cluster": {"num_objects": 100_000},
+}
+SYNTHETIC_MODALITY = "photometry"  # at most 64 points: the cheaper one
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that all studies share."""
+
+    data: Path | None
+    modality: str | None
+    preset: str
+    seeds: int | None
+    settings: tuple[str, ...]
+    workers: int | None
+    gpus_per_trial: float
+    storage: str | None
+    address: str | None
+    out: Path
+    dry_run: bool
+
+
+def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> None:
+    """Run the study `name` as a command and exit: 0 done, 1 a UserError, 2 a wrong command line."""
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(help=build(RunConfig(), "smoke").question)(_command(name, build))
+    sys.exit(run_app(app, arguments))
+
+
+def _command(name: str, build: Build) -> Callable[..., None]:
+    def command(
+        data: Annotated[
+            Path | None,
+            typer.Option(metavar="DIR", help="Folder of `daep-ray ingest`; default: built in."),
+        ] = None,
+        modality: Annotated[
+            str | None, typer.Option(metavar="NAME", help="Default: the survey's first.")
+        ] = None,
+        preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "smoke",
+        seeds: Annotated[
+            int | None, typer.Option(min=1, metavar="N", help="Replicates of every cell.")
+        ] = None,
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; repeatable."),
+        ] = None,
+        workers: Annotated[
+            int | None,
+            typer.Option(min=0, metavar="N", help="Ray Train workers of a trial; 0: its process."),
+        ] = None,
+        gpus_per_trial: Annotated[
+            float, typer.Option(min=0.0, metavar="X", help="GPUs of a trial; 0.5 shares one.")
+        ] = 0.0,
+        storage: Annotated[
+            str | None,
+            typer.Option(metavar="PATH", help="Store of trainings; default: beside --out."),
+        ] = None,
+        address: Annotated[
+            str | None,
+            typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto; default: this machine."),
+        ] = None,
+        out: Annotated[Path, typer.Option(metavar="DIR", help="Tables and report.")] = Path("runs")
+        / name,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Show what would run and how long it takes.")
+        ] = False,
+    ) -> None:
+        given = Options(
+            data,
+            modality,
+            preset,
+            seeds,
+            tuple(settings or ()),
+            workers,
+            gpus_per_trial,
+            storage,
+            address,
+            out,
+            dry_run,
+        )
+        run(given, build)
+
+    return command
+
+
+def run(options: Options, build: Build) -> None:
+    """Check, then plan or run.
+
+    Raises:
+        UserError: in one sentence; also if every trial failed.
+    """
+    store = _folders(options)
+    base = preset(options.preset)
+    assignments = dict(parse_assignment(text) for text in options.settings)
+    override(base, {p: v for p, v in assignments.items() if not p.startswith("recipe.")})
+    address = session.address_of_cluster(options.address)
+    if address is not None and not options.dry_run:
+        session.check_reachable(address)
+    data = options.data or _synthetic(options)
+    spec = _design(options, build, base, assignments, data)
+    if options.dry_run:
+        return _show_plan(spec, data, options, store)
+    session.prepare_environment(address)  # before Ray is imported
+    from daep_ray.study.launch import run_study
+    from daep_ray.study.summary import as_text
+
+    result = run_study(
+        spec,
+        data,
+        options.out,
+        store=store,
+        workers=options.workers,
+        gpus_per_trial=options.gpus_per_trial,
+        address=options.address,
+        echo=_echo,
+        command=shlex.join(["python", *sys.argv]),
+    )
+    if result.num_failed == result.num_trials:
+        reason = result.tables["cells"]["reason"][0].as_py()
+        raise UserError(f"all {result.num_trials} trials failed, the first because: {reason}")
+    print()
+    print(as_text(result.tables))
+    print(_where_time_went(result.tables["cells"]))
+    if result.num_failed:
+        print(f"{result.num_failed} of {result.num_trials} trials failed: the report says why")
+    from daep_ray.report import build as build_report
+
+    print(f"report: {build_report(result.out)}")
+    return None
+
+
+def _echo(line: str) -> None:
+    print(line, flush=True)
+
+
+def _folders(options: Options) -> Path:
+    """Check that OUT and the store can be written; returns the store."""
+    store = Path(options.storage) if options.storage else options.out.parent / "trainings"
+    if options.storage and "://" in options.storage:
+        raise ConfigError(
+            f"--storage {options.storage!r} is an address: give a folder that every machine of the "
+            "cluster sees, such as a mounted bucket"
+        )
+    for option, folder in (("--out", options.out), ("--storage", store)):
+        if session.is_job() and not folder.is_absolute():
+            raise ConfigError(
+                f"{option} {str(folder)!r} is relative, and a Ray job runs in a temporary copy of "
+                "the folder that is thrown away: give an absolute path"
+            )
+    require_writable(options.out)
+    require_writable(store)
+    return store
+
+
+def _synthetic(options: Options) -> Path:
+    """The built-in survey beside OUT, made on first use."""
+    from daep_ray.shards.ingest import ingest
+
+    asked = SYNTHETIC[options.preset]
+    folder = options.out.parent / f"data-synthetic-{canonical_hash(asked, 8)}"
+    if not (folder / "manifest.json").is_file():
+        counts = ingest("synthetic", None, folder, asked, overwrite=folder.exists())
+        _echo(f"built-in survey: {counts.written:,} objects in {folder}")
+    return folder
+
+
+def _design(
+    options: Options, build: Build, base: RunConfig, assignments: dict[str, Any], data: Path
+) -> StudySpec:
+    """The study on these data, with the options' settings; every cell is checked."""
+    from daep_ray.config import resolve
+    from daep_ray.study.spec import cells, check
+
+    manifest = ShardFolder.open(data).manifest
+    modality = options.modality
+    if modality is None and options.data is None and not base.modalities:
+        modality = SYNTHETIC_MODALITY
+    spec = build(resolve(base, manifest, modality), options.preset)
+    spec = replace(spec, preset=options.preset).with_settings(assignments)
+    if options.seeds is not None:
+        spec = replace(spec, seeds=tuple(range(options.seeds)))
+    check(spec)
+    if spec.search == "grid":
+        cells(spec, manifest)
+    return spec
+
+
+def _where_time_went(cells: Any) -> str:
+    """`training 81 %, evaluation 15 %, Ray 4 %`; a training shared by cells counts once."""
+    rows = [row for row in cells.to_pylist() if row["state"] == "done"]
+    once = {row["training"]: row for row in rows}.values()
+    seconds = {
+        "training": sum(row["seconds_training"] or 0 for row in once),
+        "evaluation": sum(row["seconds_evaluation"] or 0 for row in rows),
+        "Ray": sum(row["seconds_ray"] or 0 for row in once),
+    }
+    total = sum(seconds.values()) or 1.0
+    return "time: " + ", ".join(f"{what} {s / total:.0%}" for what, s in seconds.items())
+
+
+def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path) -> None:
+    """Print what would run, how long it would take here, and with which resources."""
+    from daep_ray.study.estimate import estimate
+    from daep_ray.study.spec import cells
+    from daep_ray.study.store import Store
+    from daep_ray.study.trial import trials
+
+    shards = ShardFolder.open(data)
+    everything = cells(spec, shards.manifest)
+    found = Store(store)
+    missing = [t for t in trials(everything) if not all(found.has(c) for c in t.cells)]
+    trainings = [t for t in missing if not t.cells[0].is_reference]
+    seconds = estimate(trainings, shards)
+    threads = spec.base.runtime.num_threads * max(1, options.workers or 0)
+    num_at_once = max(1, session.num_cores() // threads)
+    total = sum(e.seconds for e in seconds.values()) / num_at_once
+    print(f"study        {spec.name} ({options.preset}): {spec.question}")
+    print(f"data         {data}: {shards.manifest.hash}, {', '.join(spec.base.modalities)}")
+    print(f"trainings    {len(trainings)} to do, {len(trials(everything)) - len(missing)} are done")
+    print(f"evaluations  {sum(not found.has(c) for c in everything)}")
+    print(f"at a time    {num_at_once} x {threads} threads, {options.gpus_per_trial:g} GPUs each")
+    for trial in trainings:
+        cost = seconds[trial.training]
+        print(
+            f"  {trial.label:<24} {trial.config.optimisation.num_objects:>10,} objects   "
+            f"training {duration(cost.training):>8}   evaluation {duration(cost.evaluation):>8}"
+        )
+    print(f"estimated    {duration(total)} on this machine ({session.num_cores()} CPUs)")
+    print(f"store        {store}")
