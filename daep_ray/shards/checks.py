@@ -13,6 +13,7 @@ from daep_ray.errors import DataError
 from daep_ray.sample import Axis, Modality, Sample, Sequence
 from daep_ray.shards.split import SPLITS, hash_of, split_of
 
+_NUMBERS = (float, int, np.floating, np.integer, np.bool_)
 _RESERVED = ("value", "error", "length", "hash")
 
 
@@ -45,12 +46,15 @@ def check_declaration(modalities: Iterable[Modality]) -> None:
 
 def defect_of(sample: Sample, modalities: Mapping[str, Modality]) -> str | None:
     """Why the sample's structure cannot be stored, or None; its numbers are checked later."""
-    if not (isinstance(sample.sample_id, str) and sample.sample_id):
-        return "no sample id"
-    if not (isinstance(sample.object_id, str) and sample.object_id):
-        return "no object id"
+    if not (sample.sample_id and _is_text(sample.sample_id)):
+        return "no sample id, or one that is no text"
+    if not (sample.object_id and _is_text(sample.object_id)):
+        return "no object id, or one that is no text"
     if sample.split is not None and sample.split not in SPLITS:
         return f"split {sample.split!r} is none of {', '.join(SPLITS)}"
+    for name, label in sample.labels.items():
+        if label is not None and not is_number(label) and not _is_text(label):
+            return f"label {name} is {label!r}, neither text nor a number"
     for name, sequence in sample.sequences.items():
         if name not in modalities:
             return f"modality {name!r} is not declared"
@@ -122,8 +126,15 @@ def _metadata_defect(sequence: Sequence, modality: Modality) -> str | None:
     return None
 
 
+def _is_text(value: object) -> bool:
+    """A string that UTF-8 can hold: a name of undecodable bytes is none."""
+    if not isinstance(value, str):
+        return False
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating | np.bool_)
+    return isinstance(value, _NUMBERS)
 
 
 class IdSet:

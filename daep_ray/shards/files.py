@@ -30,14 +30,16 @@ class Log:
     """A small table written as it grows, `_ROWS` rows at a time."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.schema, self.num_rows = schema, 0
-        self._rows: list[dict[str, Any]] = []
+        self.path, self.schema = path, schema
+        self._rows: list[dict[str, str]] = []
         self._tables: list[pa.Table] = []
         self._num_waiting = 0
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._writer: pq.ParquetWriter | None = None
 
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
+    def add(self, row: dict[str, str]) -> None:
+        # a file's name may hold bytes that are no UTF-8 (surrogates in Python)
+        texts = {k: v.encode("utf-8", "backslashreplace").decode() for k, v in row.items()}
+        self._rows.append(texts)
         if len(self._rows) >= _ROWS:
             self._take_rows()
 
@@ -48,15 +50,16 @@ class Log:
             self._write()
 
     def close(self) -> None:
-        """Write what waits and the footer; a second call does nothing."""
-        if self._writer.is_open:
-            self._take_rows()
-            self._write()
-            self._writer.close()
+        """Write what waits and the footer: the file is there even if it has no rows."""
+        self._take_rows()
+        self._write()
+        assert self._writer is not None
+        self._writer.close()
 
     def abandon(self) -> None:
         """Let go of the file, whatever state it is in."""
-        _abandon(self._writer)
+        if self._writer is not None:
+            _abandon(self._writer)
 
     def _take_rows(self) -> None:
         rows, self._rows = self._rows, []
@@ -64,9 +67,10 @@ class Log:
 
     def _write(self) -> None:
         tables, self._tables, self._num_waiting = self._tables, [], 0
-        if tables:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self.path, self.schema, compression="zstd")
+        if any(table.num_rows for table in tables):
             self._writer.write_table(pa.concat_tables(tables).combine_chunks())
-            self.num_rows += sum(t.num_rows for t in tables)
 
 
 class _HashingFile:
@@ -148,13 +152,15 @@ class ShardFiles:
         """Let go of the file, whatever state it is in."""
         if self._writer is not None:
             _abandon(self._writer)
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 def _abandon(writer: pq.ParquetWriter) -> None:
     # the folder is thrown away, and the error that led here is on its way up
     with suppress(OSError, pa.ArrowException):
         writer.close()
+    writer.is_open = False  # its destructor would try again, and complain on standard error
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:

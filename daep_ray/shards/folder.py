@@ -55,7 +55,8 @@ def storage(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
+        # pyarrow puts its own words around the system's
+        why = os.strerror(error.errno) if error.errno else str(error)
         raise StorageError(
             f"{str(out)!r} cannot be written ({why}): give a folder on a disk that is "
             "writable and has room"

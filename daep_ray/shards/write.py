@@ -113,11 +113,10 @@ class _Writer:
         self.counts = IngestCounts()
         self.tally = _Tally()
         self.reasons: Counter[str] = Counter()
-        with storage(out):
-            self.shards = ShardFiles(folder, shard_bytes)
-            self.lengths = Log(folder / LENGTHS, lengths_schema(survey.modalities))
-            self.quarantine = Log(folder / QUARANTINE, QUARANTINE_SCHEMA)
-            self.ignored = Log(folder / IGNORED, IGNORED_SCHEMA)
+        self.shards = ShardFiles(folder, shard_bytes)
+        self.lengths = Log(folder / LENGTHS, lengths_schema(survey.modalities))
+        self.quarantine = Log(folder / QUARANTINE, QUARANTINE_SCHEMA)
+        self.ignored = Log(folder / IGNORED, IGNORED_SCHEMA)
 
     def add(self, record: Record) -> None:
         if isinstance(record, Ignored):
