@@ -1,8 +1,13 @@
 """Fixtures that every part shares."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from daep_ray.study.session import OBJECT_STORE_BYTES, prepare_environment, temporary_folder
+
+prepare_environment(None)  # Ray reads its environment while it is imported
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,3 +29,22 @@ def synthetic_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("synthetic") / "shards"
     ingest("synthetic", None, out, {"num_objects": 120, "seed": 3})
     return out
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray session for every test that needs one: starting it costs seconds."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=8,  # logical: worker groups and their datasets must fit (they would wait for ever)
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _node_ip_address="127.0.0.1",
+        _temp_dir=str(temporary_folder()),
+    )
+    yield
+    ray.shutdown()

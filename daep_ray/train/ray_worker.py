@@ -129,7 +129,7 @@ def _fit_on_workers(
             ),
         ),
         datasets=_datasets(prepared, folder) if _streams(prepared) else None,
-        dataset_config=DataConfig(datasets_to_split=[]),
+        dataset_config=_in_planned_order(),
     )
     if echo:
         echo(f"training on {world} Ray workers ({device})")
@@ -140,6 +140,13 @@ def _fit_on_workers(
         assert report is not None
         report(dict(point))
     return outcome
+
+
+def _in_planned_order() -> DataConfig:
+    """Every rank gets its own datasets whole; a trainer's options replace the datasets' own."""
+    options = DataConfig.default_ingest_options()
+    options.preserve_order = True
+    return DataConfig(datasets_to_split=[], execution_options=options)
 
 
 def _rank_loop(settings: dict[str, Any]) -> TrainingResult | str:
