@@ -21,7 +21,8 @@ MAX_WAVELENGTHS = 200
 
 _FIRST_NIGHT_DAYS, _NIGHT_SPACING_DAYS = -30.0, 4.0  # from maximum, observer frame
 _SEASON_DAYS = 220.0  # a field is visible for this long, then it stands behind the sun
-_MIN_NIGHTS = 5  # a field is tried again until it has so many
+_MIN_NIGHTS = 4  # so many nights around maximum are never given up
+_AROUND_MAXIMUM_DAYS = 17.0  # the season's edges stay farther from maximum than this
 _CLOUDED = 0.8  # of the weather's standard normal: nights above are lost
 _WEATHER_MEMORY = 0.6  # correlation from one visit to the next
 _LUNAR_DAYS, _FULL_MOON_MJD = 29.53, 58031.8
@@ -103,13 +104,12 @@ def _correlated(normal: np.ndarray) -> np.ndarray:
 
 
 def _is_open(night: np.ndarray, cloud: np.ndarray, in_season: np.ndarray) -> np.ndarray:
-    """(objects, nights): within the season and not clouded, the best nights in any case."""
-    # maximum falls inside the season, so at least ten nights are in it
+    """(objects, nights): within the season and not clouded, the best around maximum in any case."""
     start = -(0.08 + 0.84 * in_season[:, None]) * _SEASON_DAYS
     is_visible = (night >= start) & (night <= start + _SEASON_DAYS)
-    ranked = np.sort(np.where(is_visible, cloud, np.inf), axis=1)
-    limit = np.maximum(_CLOUDED, ranked[:, _MIN_NIGHTS - 1 : _MIN_NIGHTS])
-    return is_visible & (cloud <= limit)
+    is_near = np.abs(night) < _AROUND_MAXIMUM_DAYS
+    best = np.sort(np.where(is_near, cloud, np.inf), axis=1)[:, _MIN_NIGHTS - 1 : _MIN_NIGHTS]
+    return is_visible & (cloud <= np.where(is_near, np.maximum(_CLOUDED, best), _CLOUDED))
 
 
 def _photometric_error(

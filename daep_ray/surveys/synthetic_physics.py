@@ -5,8 +5,9 @@ in time, and observed fluxes at any time and wavelength, without noise.
 
 - Heating: 56Ni and 56Co decay with leaking gamma rays, diffused out as in Arnett 1982 (ApJ 253,
   785), integrated as dL/dt = 2t/tau^2 (P - L); in type II a recombination plateau comes first.
-- Photosphere: it expands with the ejecta until it has cooled to a final temperature, then recedes
-  at that temperature (Nicholl, Guillochon & Berger 2017, ApJ 850, 55, eq. 8 and 9).
+- Photosphere: it expands with the ejecta, sinking slowly into them (R ~ t^0.8, as the velocities of
+  lines show), until it has cooled to a final temperature, then recedes at that temperature
+  (after Nicholl, Guillochon & Berger 2017, ApJ 850, 55, eq. 8 and 9).
 - Spectrum: Planck continuum, blanketed by iron below 3900 Angstrom, reddened by the host's dust,
   with P-Cygni lines whose absorption is blueshifted by the photosphere's velocity R(t)/t: lines
   slow down and change depth with phase. The profiles are schematic: a Gaussian in absorption and
@@ -37,6 +38,7 @@ _TWO_HC2 = 1.191043e27  # erg/s/cm2/Angstrom/sr times Angstrom^5
 _NICKEL_DAYS, _COBALT_DAYS = 8.77, 111.4
 _NICKEL_POWER, _COBALT_POWER = 6.45e43, 1.45e43  # erg/s per solar mass (Nadyozhin 1994)
 _MAX_TEMPERATURE = 25_000.0
+_SINKING, _VELOCITY_DAYS = 0.2, 15.0  # v ~ t^-0.2; the parameter is the velocity at 15 days
 _MIN_LINE_VELOCITY = 1_500.0
 
 # top hats: low and high edge in Angstrom, observer frame; 16 wavelengths in each
@@ -72,7 +74,7 @@ class Parameters:
     nickel_mass: np.ndarray  # solar masses of 56Ni
     diffusion_days: np.ndarray
     trapping_days: np.ndarray  # gamma rays begin to leak
-    velocity: np.ndarray  # km/s, of the ejecta
+    velocity: np.ndarray  # km/s at the photosphere 15 days after explosion
     final_temperature: np.ndarray  # K
     plateau_luminosity: np.ndarray  # erg/s
     plateau_days: np.ndarray  # length
@@ -110,7 +112,8 @@ def evolve(parameters: Parameters) -> Photospheres:
     """Photospheres of all objects on the time grid."""
     luminosity = _plateau(parameters) + _decay_powered(parameters)  # (objects, times)
     days = np.maximum(_TIMES, 1e-3)
-    expanding = parameters.velocity[:, None] * _KM_CM * _DAY_SECONDS * days
+    speed = parameters.velocity[:, None] * (days / _VELOCITY_DAYS) ** -_SINKING
+    expanding = speed * _KM_CM * _DAY_SECONDS * days
     heat = luminosity / (4 * np.pi * _STEFAN_BOLTZMANN)
     hot = (heat / expanding**2) ** 0.25
     final = parameters.final_temperature[:, None]
