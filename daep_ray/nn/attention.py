@@ -101,6 +101,15 @@ def attend(
     return BACKENDS[backend](query, key_value, rows, context, num_heads)
 
 
+def folds(num_queries: int, num_rows: int, width: int, num_heads: int) -> bool:
+    """Whether `num_queries` queries per sample read `num_rows` rows cheaper without keys.
+
+    True if folding the key and value matrices into the queries halves the arithmetic at least.
+    """
+    columns = num_queries * num_heads
+    return 2 * columns <= width and num_rows > 2 * columns
+
+
 class CrossAttention(nn.Module):
     """Queries read a context; both are normalised by the caller."""
 
@@ -113,19 +122,11 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, rows: Rows, context_rows: Rows) -> Tensor:
         """(Nq, D), (Nk, D) -> (Nq, D)."""
-        if self._few_read_many(x, rows, context_rows):
+        few = rows.is_even and not x.is_cuda
+        if few and folds(rows.max_length, context_rows.max_length, x.shape[1], self.num_heads):
             return self.to_output(self._folded(x, context, rows, context_rows))
         query, key_value = self.to_query(x), self.to_key_value(context)
         return self.to_output(attend(query, key_value, rows, context_rows, self.num_heads))
-
-    def _few_read_many(self, x: Tensor, rows: Rows, context_rows: Rows) -> bool:
-        """Whether folding the key and value matrices into the queries halves the arithmetic."""
-        return (
-            not x.is_cuda
-            and rows.is_even
-            and 2 * rows.max_length * self.num_heads <= x.shape[1]
-            and context_rows.max_length > 2 * self.num_heads * rows.max_length
-        )
 
     def _folded(self, x: Tensor, context: Tensor, rows: Rows, context_rows: Rows) -> Tensor:
         """The same attention without making keys and values of every context row.

@@ -1,0 +1,152 @@
+"""The arithmetic of a model, counted from its settings: floating point operations of matmuls.
+
+A product and a sum are two operations. `linear` are matrices of weights, `attention` the scores
+and the weighted means. Norms, activations, sinusoids and padding are not counted. A training step
+is three forward passes' worth (one forward, two in the backward pass), by convention.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from daep_ray.nn.attention import folds
+from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig, TwoStageEncoderConfig
+from daep_ray.stream.batch import Layout
+
+Lengths = Mapping[str, Sequence[int]]  # per modality, the measurements of each sample
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating point operations."""
+
+    linear: float = 0.0
+    attention: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.linear + self.attention
+
+    def __add__(self, other: "Flops") -> "Flops":
+        return Flops(self.linear + other.linear, self.attention + other.attention)
+
+    def __rmul__(self, factor: float) -> "Flops":
+        return Flops(factor * self.linear, factor * self.attention)
+
+
+def training_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, is_noisy: bool = True
+) -> Flops:
+    """One training step on samples of these lengths; `is_noisy` for diffusion, False for a VAE."""
+    encode = encode_flops(model, layouts, lengths, model.bottleneck.width * (1 if is_noisy else 2))
+    return 3 * (
+        encode
+        + condition_flops(model, layouts, lengths)
+        + denoise_flops(model, layouts, lengths, is_noisy)
+    )
+
+
+def encode_flops(
+    model: ModelConfig,
+    layouts: Mapping[str, Layout],
+    lengths: Lengths,
+    num_outputs: int | None = None,
+) -> Flops:
+    """Encoding these samples once; `num_outputs` per code entry (default: the code's width)."""
+    outputs = num_outputs or model.bottleneck.width
+    one = [_encode(model, layouts[m], n, max(ns), outputs) for m, ns in lengths.items() for n in ns]
+    return sum(one, Flops())
+
+
+def condition_flops(model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths) -> Flops:
+    """What a decoder computes once per sampling run: places, code and metadata tokens."""
+    code = model.bottleneck.length * model.bottleneck.width * model.width
+    one = [
+        _place(model, layouts[m], n) + Flops(2.0 * code) + _metadata(model, layouts[m])
+        for m, ns in lengths.items()
+        for n in ns
+    ]
+    return sum(one, Flops())
+
+
+def denoise_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, is_noisy: bool = True
+) -> Flops:
+    """One evaluation of the decoder: a sampling step, for one draw of these samples.
+
+    With a diffusion time of its own for every sample, as in training.
+    """
+    one = [
+        _decode(model, layouts[m], n, max(ns), is_noisy) for m, ns in lengths.items() for n in ns
+    ]
+    return sum(one, Flops())
+
+
+def _cross(model: ModelConfig, num_queries: int, num_rows: int, longest: int) -> Flops:
+    """`longest` context of the batch decides how the attention is computed."""
+    width = model.width
+    if folds(num_queries, longest, width, model.num_heads):
+        columns = num_queries * model.num_heads
+        return Flops(8.0 * num_queries * width**2, 4.0 * columns * num_rows * width)
+    linear = 4.0 * (num_queries + num_rows) * width**2
+    return Flops(linear, 4.0 * num_queries * num_rows * width)
+
+
+def _self(model: ModelConfig, num_rows: int) -> Flops:
+    return Flops(8.0 * num_rows * model.width**2, 4.0 * num_rows**2 * model.width)
+
+
+def _think(model: ModelConfig, num_rows: int) -> Flops:
+    return Flops(4.0 * num_rows * model.width * model.feedforward_width)
+
+
+def _latent_block(model: ModelConfig, num_latents: int, num_rows: int, longest: int) -> Flops:
+    read = _cross(model, num_latents, num_rows, longest)
+    return read + _self(model, num_latents) + _think(model, num_latents)
+
+
+def _place(model: ModelConfig, layout: Layout, num_rows: int) -> Flops:
+    features = 2 * model.tokenizer.num_frequencies * layout.num_positions
+    return Flops(2.0 * num_rows * (features * model.width + model.width**2))
+
+
+def _number(model: ModelConfig, num_features: int) -> Flops:
+    return Flops(2.0 * (num_features * model.width + model.width**2))
+
+
+def _metadata(model: ModelConfig, layout: Layout) -> Flops:
+    return layout.num_metadata * _number(model, 32)
+
+
+def _num_metadata(layout: Layout) -> int:
+    return layout.num_metadata + len(layout.metadata_sizes)
+
+
+def _encode(
+    model: ModelConfig, layout: Layout, length: int, longest: int, num_outputs: int
+) -> Flops:
+    config, num_queries = model.encoder, model.bottleneck.length
+    rows, longest = length + _num_metadata(layout), longest + _num_metadata(layout)
+    out = _place(model, layout, length) + _metadata(model, layout)
+    out += Flops(2.0 * num_queries * model.width * num_outputs)
+    if isinstance(config, TwoStageEncoderConfig):
+        out += config.num_layers * _latent_block(model, config.num_latents, rows, longest)
+        read = _cross(model, num_queries, config.num_latents, config.num_latents)
+        return out + read + _think(model, num_queries)
+    return out + config.num_layers * _latent_block(model, num_queries, rows, longest)
+
+
+def _decode(model: ModelConfig, layout: Layout, length: int, longest: int, is_noisy: bool) -> Flops:
+    config = model.decoder
+    num_front = model.bottleneck.length + _num_metadata(layout) + is_noisy
+    out = Flops(2.0 * length * model.width)
+    if is_noisy:
+        out += _number(model, 64)
+    if not isinstance(config, TwoStageDecoderConfig):
+        rows = length + num_front
+        return out + config.num_layers * (_self(model, rows) + _think(model, rows))
+    latents, sees_queries = config.num_latents, is_noisy and config.reads_noisy
+    rows = length + num_front if sees_queries else length
+    seen, most = (rows, longest + num_front) if sees_queries else (num_front, num_front)
+    layer = _latent_block(model, latents, seen, most)
+    layer += _cross(model, rows, latents, latents) + _think(model, rows)
+    return out + config.num_layers * layer

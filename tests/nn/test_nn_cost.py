@@ -1,0 +1,87 @@
+"""The analytic count against torch's own counter (its fused attention is switched off)."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from daep_ray.nn import cost
+from daep_ray.nn.config import (
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    OneStageEncoderConfig,
+    SingleStageDecoderConfig,
+    TwoStageDecoderConfig,
+    TwoStageEncoderConfig,
+)
+from daep_ray.nn.decoder import Decoder
+from daep_ray.nn.perceiver import Encoder
+from daep_ray.stream.batch import Layout
+
+LAYOUT = Layout("m", 2, category_sizes=(3,), num_metadata=1, metadata_sizes=(4,))
+LENGTHS = [50, 50, 50]
+ENCODERS = [
+    OneStageEncoderConfig(num_layers=2),
+    TwoStageEncoderConfig(num_layers=1, num_latents=6),
+]
+DECODERS = [
+    TwoStageDecoderConfig(num_layers=2, num_latents=5),
+    TwoStageDecoderConfig(num_layers=1, num_latents=70, reads_noisy=False),
+    SingleStageDecoderConfig(num_layers=2),
+]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda c: c.kind)
+def test_encoding(encoder: EncoderConfig, make_sequence: Callable) -> None:
+    model = ModelConfig(width=32, num_heads=4, encoder=encoder)
+    module, sequence = Encoder(model, LAYOUT, 3), make_sequence(LENGTHS, LAYOUT)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        module(sequence)
+    ours = cost.encode_flops(model, {"m": LAYOUT}, {"m": LENGTHS}, 3)
+    assert ours.total == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("is_noisy", [True, False])
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda c: c.kind)
+def test_conditioning_and_denoising(
+    decoder: DecoderConfig, is_noisy: bool, make_sequence: Callable
+) -> None:
+    model = ModelConfig(width=32, num_heads=4, feedforward_ratio=2.0, decoder=decoder)
+    module, query = Decoder(model, LAYOUT, is_noisy), make_sequence(LENGTHS, LAYOUT)
+    code = torch.randn(3, model.bottleneck.length, model.bottleneck.width)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        conditions = module.condition(code, query)
+    ours = cost.condition_flops(model, {"m": LAYOUT}, {"m": LENGTHS})
+    assert ours.total == counter.get_total_flops()
+    assert ours.attention == 0
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        module(conditions, torch.randn(1, 150), torch.rand(3)) if is_noisy else module(conditions)
+    ours = cost.denoise_flops(model, {"m": LAYOUT}, {"m": LENGTHS}, is_noisy)
+    assert ours.total == counter.get_total_flops()
+
+
+def test_linear_and_attention_apart(make_sequence: Callable) -> None:
+    """The counter does not see the CPU's fused attention: what it sees is `linear`."""
+    model = ModelConfig(width=32, num_heads=4, decoder=DECODERS[0])
+    module, query = Decoder(model, LAYOUT, True), make_sequence(LENGTHS, LAYOUT)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        conditions = module.condition(torch.randn(3, 4, 4), query)
+        module(conditions, torch.randn(1, 150), torch.rand(3))
+    layouts, lengths = {"m": LAYOUT}, {"m": LENGTHS}
+    ours = cost.condition_flops(model, layouts, lengths)
+    ours += cost.denoise_flops(model, layouts, lengths)
+    assert ours.attention > 0
+    assert ours.linear == counter.get_total_flops()
+
+
+def test_training_is_three_forward_passes() -> None:
+    model, layouts, lengths = ModelConfig(), {"m": LAYOUT}, {"m": [7, 20]}
+    forward = (
+        cost.encode_flops(model, layouts, lengths)
+        + cost.condition_flops(model, layouts, lengths)
+        + cost.denoise_flops(model, layouts, lengths)
+    )
+    assert cost.training_flops(model, layouts, lengths).total == pytest.approx(3 * forward.total)
