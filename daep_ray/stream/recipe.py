@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
-from daep_ray.sample import Axis, Modality
+from daep_ray.sample import Modality
 from daep_ray.settings import Settings, canonical_hash
 from daep_ray.stream.position_chain import DivideByOnePlus, PositionStep, Reference
 from daep_ray.stream.selection import Augmentation, Selection
@@ -95,17 +95,21 @@ def _time_series(modality: Modality, scale: float = 1.0) -> ModalityRecipe:
 
 
 def _reference(modality: Modality) -> Reference:
-    if not any(c.name == "band" for c in modality.categories) and modality.categories:
-        return Reference(at="first")
-    column = next(
-        (m.name for m in modality.metadata if isinstance(m, Axis) and m.is_time), None
-    )  # a time among the metadata is the known peak
-    return Reference(at=f"column:{column}" if column else "peak")
+    if any(c.name != "band" for c in modality.categories):
+        return Reference(at="first")  # a patient's record has no peak
+    # a time among a light curve's metadata is its known peak
+    peak = next((a.name for a in modality.continuous_metadata if a.is_time), None)
+    return Reference(at="peak" if peak is None else f"column:{peak}")
 
 
 def _fluxcal(modality: Modality) -> ModalityRecipe:
     """SNANA's FLUXCAL (zero point 27.5): errors of deep surveys are about 10."""
     return _time_series(modality, scale=10.0)
+
+
+def _synthetic_flux(modality: Modality) -> ModalityRecipe:
+    """The built-in survey's errors are about 150 in FLUXCAL: noise stays about one unit wide."""
+    return _time_series(modality, scale=150.0)
 
 
 def _as_it_is(modality: Modality) -> ModalityRecipe:
@@ -114,6 +118,7 @@ def _as_it_is(modality: Modality) -> ModalityRecipe:
 
 
 FORMAT_RECIPES = {
+    "synthetic": {"photometry": _synthetic_flux},
     "snid": {"spectrum": _as_it_is},
     "snana": {"photometry": _fluxcal},
 }

@@ -157,10 +157,7 @@ class _Sums:
         return cls(
             value=Moments.zero(num_value_scales(draft.recipe, modality)),
             positions=[Moments.zero(1) for _ in modality.positions],
-            metadata={
-                a: Moments.zero(1)
-                for a in (*(c.name for c in modality.continuous_metadata), LOG_SCALE)
-            },
+            metadata={a: Moments.zero(1) for a in draft.continuous_metadata(name)},
             z_place=None if category is None else names.index(category),
         )
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -16,6 +17,10 @@ from daep_ray.stream.position_chain import Reference
 from daep_ray.stream.recipe import ModalityRecipe, Recipe
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.stream.value_chain import Arcsinh, ScaleByMedian
+
+# a loaded machine is slow now and then; that is no property of the code
+hypothesis.settings.register_profile("stream", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("stream")
 
 PHOTOMETRY = Modality(
     name="photometry",
