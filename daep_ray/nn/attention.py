@@ -122,8 +122,12 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, rows: Rows, context_rows: Rows) -> Tensor:
         """(Nq, D), (Nk, D) -> (Nq, D)."""
-        few = rows.is_even and not x.is_cuda
-        if few and folds(rows.max_length, context_rows.max_length, x.shape[1], self.num_heads):
+        is_foldable = rows.is_even and rows.num_rows > 0 and context_rows.num_rows > 0
+        if (
+            is_foldable
+            and not x.is_cuda
+            and folds(rows.max_length, context_rows.max_length, x.shape[1], self.num_heads)
+        ):
             return self.to_output(self._folded(x, context, rows, context_rows))
         query, key_value = self.to_query(x), self.to_key_value(context)
         return self.to_output(attend(query, key_value, rows, context_rows, self.num_heads))
@@ -135,8 +139,6 @@ class CrossAttention(nn.Module):
         M queries and H heads, 2 M H D products per context row instead of 2 D^2.
         """
         num_samples, width, heads = rows.num_samples, x.shape[1], self.num_heads
-        if rows.num_rows == 0 or context_rows.num_rows == 0:
-            return _nothing(x, self.to_key_value(context))
         query = self.to_query(x).view(num_samples, -1, heads, width // heads)
         key_of, value_of = self.to_key_value.weight.view(2, heads, width // heads, width)
         folded = torch.einsum("bmhd,hdw->bhmw", query, key_of).flatten(1, 2)

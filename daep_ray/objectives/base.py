@@ -13,6 +13,8 @@ from daep_ray.errors import ConfigError
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
+TOKENS_PER_PASS = 65_536  # draws are decoded together up to this many tokens
+
 
 @dataclass(frozen=True)
 class Term:
@@ -108,3 +110,9 @@ def only_layout(layouts: Mapping[str, Layout], kind: str) -> Layout:
             "name exactly one in modalities"
         )
     return next(iter(layouts.values()))
+
+
+def passes(num_draws: int, num_tokens: int) -> list[range]:
+    """Draws 0 .. K-1 in groups of at most `TOKENS_PER_PASS` tokens: bounded memory for any K."""
+    size = max(1, TOKENS_PER_PASS // max(1, num_tokens))
+    return [range(k, min(k + size, num_draws)) for k in range(0, num_draws, size)]

@@ -16,12 +16,10 @@ from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
 from daep_ray.nn.ragged import Rows
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout
+from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout, passes
 from daep_ray.settings import Settings
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
-
-TOKENS_PER_PASS = 65_536  # draws are decoded together up to this many tokens
 
 
 class DaepConfig(Settings):
@@ -118,12 +116,8 @@ class Daep(Objective):
                 "epsilon-prediction cannot give: use 'ddim', 'dpm_solver' or 'ddpm'"
             )
         num_draws = 1 if is_one_step else num_draws
-        num_tokens = query.sequences[self.modality].num_tokens
-        chunk = max(1, TOKENS_PER_PASS // max(1, num_tokens))
-        parts = [
-            self._draw(code, query, sampler, list(range(k, min(k + chunk, num_draws))), noise)
-            for k in range(0, num_draws, chunk)
-        ]
+        turns = passes(num_draws, query.sequences[self.modality].num_tokens)
+        parts = [self._draw(code, query, sampler, group, noise) for group in turns]
         return Draws({self.modality: torch.cat(parts)})
 
     def _draw(
@@ -131,7 +125,7 @@ class Daep(Objective):
         code: Code,
         query: PackedBatch,
         sampler: SamplerConfig,
-        turns: list[int],
+        turns: range,
         noise: Noise,
     ) -> Tensor:
         """(len(turns), N) draws in one pass."""

@@ -16,12 +16,10 @@ from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout
+from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout, passes
 from daep_ray.settings import Settings
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
-
-TOKENS_PER_PASS = 65_536  # draws are decoded together up to this many tokens
 
 
 class VaeConfig(Settings):
@@ -93,10 +91,8 @@ class Vae(Objective):
         sequence = query.sequences[self.modality]
         is_mean = isinstance(sampler, OneStepConfig) or code.scale is None
         num_draws = 1 if isinstance(sampler, OneStepConfig) else num_draws
-        chunk = max(1, TOKENS_PER_PASS // max(1, sequence.num_tokens))
         parts = []
-        for start in range(0, num_draws, chunk):
-            turns = range(start, min(start + chunk, num_draws))
+        for turns in passes(num_draws, sequence.num_tokens):
             z = torch.cat([self._posterior(code, noise.at(k), is_mean) for k in turns])
             parts.append(self.decoder(self.decoder.condition(z, sequence, len(turns))))
         return Draws({self.modality: torch.cat(parts)})

@@ -75,7 +75,7 @@ def test_draws_have_the_gaussians_mean_and_spread(
     num = 20_000
     start = normal_steps(1, (num,))(0)
     drawn = sample(Gaussian(schedule), start, sampler, schedule, normal_steps(2, (num,)))
-    # five standard errors, plus the bias of 400 first-order steps (5 % at 100, halved with each doubling)
+    # five standard errors, plus the bias of 400 first-order steps
     assert abs(float(drawn.mean()) - MEAN) < 5 * SPREAD / math.sqrt(num) + 0.005
     assert abs(float(drawn.std()) / SPREAD - 1) < 5 / math.sqrt(2 * num) + 0.02
 
