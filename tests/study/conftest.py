@@ -1,0 +1,57 @@
+"""Designs for the study tests: small models on the built-in survey."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daep_ray.config import RunConfig
+from daep_ray.settings import override
+from daep_ray.shards.manifest import Manifest
+from daep_ray.shards.read import ShardFolder
+from daep_ray.study.spec import Axis, StudySpec
+
+TINY = {
+    "modalities": ["photometry"],
+    "model.width": 16,
+    "model.num_heads": 2,
+    "model.encoder.num_layers": 1,
+    "model.decoder.num_layers": 1,
+    "model.decoder.num_latents": 4,
+    "optimisation.num_objects": 200,
+    "optimisation.token_budget": 1024,
+    "evaluation.max_objects": 8,
+    "evaluation.num_draws": 2,
+    "evaluation.sampler.num_steps": 2,
+    "evaluation.num_probe_splits": 2,
+    "runtime.validation_objects": 4,
+    "runtime.num_curve_points": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def manifest(synthetic_shards: Path) -> Manifest:
+    return ShardFolder.open(synthetic_shards).manifest
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    """2 models x 2 codes x 2 seeds, 3 references."""
+    return StudySpec(
+        name="small",
+        title="Small",
+        question="Does it run?",
+        expectation="It does.",
+        base=override(RunConfig(), TINY),
+        axes=(Axis(("model.bottleneck.length", "model.bottleneck.width"), [(1, 2), (2, 2)]),),
+        models={"daep": {"objective.kind": "daep"}, "vae": {"objective.kind": "vae"}},
+        seeds=(0, 1),
+    )
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path, as Ray's sockets need."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
