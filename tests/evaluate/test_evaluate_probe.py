@@ -59,7 +59,7 @@ def test_splits_are_ten_different_ones_and_stratified() -> None:
 def test_scores_are_those_of_scikit_learn_by_hand() -> None:
     """One sample per object, so that weights are 1: the plain recipe, metrics from counts."""
     coded = random_codes(1, 150, most_samples=1)
-    found = {"accuracy": [], "balanced": [], "majority": [], "f1": []}
+    found: dict[str, list[float]] = {"accuracy": [], "balanced": [], "majority": [], "f1": []}
     for fit, scored in splits(coded, 10):
         mean, sd = coded.codes[fit].mean(0), coded.codes[fit].std(0)
         model = LogisticRegression(max_iter=10_000)
@@ -141,4 +141,6 @@ def test_a_large_split_is_probed_alone_and_a_small_one_with_the_others(
     assert frame.loc["probe_accuracy", "split"] == "test"
     assert frame.loc["probe_num_classes", "value"] == len(CLASSES)
     # the width of the bump is the class: PCA sees it
-    assert frame.loc["probe_accuracy", "value"] > 0.9 > frame.loc["probe_majority_accuracy", "value"]
+    assert (
+        frame.loc["probe_accuracy", "value"] > 0.9 > frame.loc["probe_majority_accuracy", "value"]
+    )

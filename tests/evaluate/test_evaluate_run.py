@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from .conftest import Oracle, make_samples, settings, trained, write_survey
 
 from daep_ray.errors import DataError
 from daep_ray.evaluate import METRICS
@@ -19,6 +18,8 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.bins import evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.pack import layouts
+
+from .conftest import Oracle, make_samples, settings, trained, write_survey
 
 
 def metric(tables: Tables, estimate: str, name: str) -> float:
@@ -194,8 +195,6 @@ def test_a_subset_has_many_objects_and_is_the_same_for_all(
     assert len(shown) == 10  # one sample each, though objects have up to three
 
 
-def test_data_of_another_declaration_are_refused(
-    tmp_path: pytest.TempPathFactory, folder: ShardFolder, fitted: FittedRecipe
-) -> None:
+def test_data_of_another_declaration_are_refused(folder: ShardFolder, fitted: FittedRecipe) -> None:
     with pytest.raises(DataError, match="no modality 'spectrum'"):
         evaluate_reference("mean", None, folder, fitted, ("spectrum",), settings())
