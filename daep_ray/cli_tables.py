@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_REASONS = 10
+MOST_CLASSES = 8
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -33,82 +34,78 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.5g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def describe(data: Path) -> str:
-    """What an ingest holds: modalities and lengths, splits and classes, quarantine.
+    """What an ingest holds: modalities and their ranges, splits and classes, quarantine.
 
     Raises:
-        DataError: no ingest there.
+        DataError: no ingest there, or a shard is damaged.
     """
+    from daep_ray.shards.inspect import summarise
     from daep_ray.shards.read import ShardFolder
 
-    folder = ShardFolder.open(data)
-    manifest = folder.manifest
-    num_objects = sum(c.num_objects for c in manifest.counts.values())
+    of = summarise(ShardFolder.open(data))
     parts = [
-        f"{data}: {manifest.source.get('format', 'unknown format')}, "
-        f"{manifest.num_written:,} samples of {num_objects:,} objects in "
-        f"{len(manifest.shards)} shards, {folder.num_bytes / 1e6:,.1f} MB, "
-        f"manifest {manifest.hash}",
-        _modalities(folder),
-        _splits(manifest),
-        f"read {manifest.num_read:,} = written {manifest.num_written:,} + quarantined "
-        f"{manifest.num_quarantined:,} (ignored files: {manifest.num_ignored:,})",
-        _reasons(data),
+        f"{data}: {of['source'].get('format', 'unknown format')}, {of['num_written']:,} samples "
+        f"of {of['num_objects']:,} objects in {of['num_shards']} shards, "
+        f"{of['bytes_on_disk'] / 1e6:,.1f} MB, manifest {of['hash']}",
+        _modalities(of["modalities"]),
+        _ranges(of["modalities"]),
+        _splits(of["splits"]),
+        f"read {of['num_read']:,} = written {of['num_written']:,} + quarantined "
+        f"{of['num_quarantined']:,} (ignored files: {of['num_ignored']:,}, measurements left out: "
+        f"{of['num_dropped']:,})",
     ]
-    return "\n\n".join(part for part in parts if part)
+    if of["quarantine"]:
+        reasons = list(of["quarantine"].items())[:MOST_REASONS]
+        parts.append(columns(("why quarantined", "samples"), reasons))
+    return "\n\n".join(parts)
 
 
-def _modalities(folder: Any) -> str:
-    import numpy as np
-
-    lengths = folder.lengths()
-    rows = []
-    for name, modality in folder.modalities.items():
-        length = lengths[f"{name}.length"].to_numpy()
-        present = length[length > 0]
-        low, middle, high = np.quantile(present, (0, 0.5, 1)) if len(present) else (0, 0, 0)
-        axes = [f"{a.name} [{a.unit}]" for a in modality.positions]
-        vocabularies = [f"{c.name} ({len(c.vocabulary) - 1})" for c in modality.categories]
-        rows.append(
-            (
-                name,
-                f"{modality.value.name} [{modality.value.unit}]",
-                ", ".join(axes + vocabularies),
-                len(present),
-                int(present.sum()),
-                f"{middle:,.0f} ({low:,.0f} to {high:,.0f})",
-            )
+def _modalities(modalities: dict[str, Any]) -> str:
+    rows = [
+        (
+            name,
+            m["num_samples"],
+            m["num_measurements"],
+            *(m["length"][k] for k in ("low", "median", "high")),
+            "; ".join(f"{c}: {_by_word(words)}" for c, words in m["categories"].items()) or None,
         )
-    head = ("modality", "value", "against", "sequences", "measurements", "length: median (range)")
+        for name, m in modalities.items()
+    ]
+    head = ("modality", "samples", "measurements", "shortest", "median", "longest", "categories")
     return columns(head, rows)
 
 
-def _splits(manifest: Any) -> str:
+def _by_word(counts: dict[str, int]) -> str:
+    return ", ".join(f"{word} {count:,}" for word, count in counts.items())
+
+
+def _ranges(modalities: dict[str, Any]) -> str:
+    """Lowest and highest of every value, position and metadata."""
+    rows: list[tuple[Any, ...]] = []
+    for name, m in modalities.items():
+        for quantity, r in (*m["ranges"].items(), *m["metadata"].items()):
+            if "num_known" in r:
+                rows.append((f"{name}.{quantity}", r["low"], r["high"], r["num_known"], r["unit"]))
+            else:
+                rows.append((f"{name}.{quantity}", None, None, sum(r.values()), _by_word(r)))
+    return columns(("quantity", "lowest", "highest", "known", "unit or words"), rows)
+
+
+def _splits(splits: dict[str, Any]) -> str:
     total: Counter[str] = Counter()
-    for counts in manifest.counts.values():
-        total.update(counts.classes or {})
-    classes = [name for name, _ in total.most_common()]
+    for split in splits.values():
+        total.update(split["classes"])
+    classes = [name for name, _ in total.most_common(MOST_CLASSES)]
     rows = [
-        (split, c.num_objects, c.num_samples, *((c.classes or {}).get(k, 0) for k in classes))
-        for split, c in manifest.counts.items()
+        (name, s["num_objects"], s["num_samples"], *(s["classes"].get(k, 0) for k in classes))
+        for name, s in splits.items()
     ]
     return columns(("split", "objects", "samples", *classes), rows)
-
-
-def _reasons(data: Path) -> str:
-    import pyarrow.parquet as pq
-
-    path = data / "quarantine.parquet"
-    if not path.is_file():
-        return ""
-    reasons = Counter(pq.read_table(path, columns=["reason"])["reason"].to_pylist())
-    if not reasons:
-        return ""
-    return columns(("why quarantined", "samples"), reasons.most_common(MOST_REASONS))
 
 
 def metrics_table(metrics: Any) -> str:

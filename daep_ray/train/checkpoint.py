@@ -87,9 +87,10 @@ def save(folder: Path, state: State, config: RunConfig, fitted: FittedRecipe) ->
             folder.rename(old)
         staged.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # a full disk is an OSError to Python, but not to safetensors and torch.save
         raise StorageError(
-            f"cannot write the checkpoint {folder}: {error.strerror or error}; "
+            f"cannot write the checkpoint {folder}: {getattr(error, 'strerror', None) or error}; "
             "free space or choose another --out"
         ) from error
 
