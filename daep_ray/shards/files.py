@@ -68,7 +68,10 @@ class Log:
     def _write(self) -> None:
         tables, self._tables, self._num_waiting = self._tables, [], 0
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.path, self.schema, compression="zstd")
+            # each column of a writer keeps a compressor: zstd's takes megabytes, snappy's does not
+            self._writer = pq.ParquetWriter(
+                self.path, self.schema, compression="snappy", use_dictionary=["split", "reason"]
+            )
         if any(table.num_rows for table in tables):
             self._writer.write_table(pa.concat_tables(tables).combine_chunks())
 
@@ -171,7 +174,7 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     words = [f.name for f in schema if pa.types.is_string(f.type)]
     return {
         "compression": "zstd",
-        "use_dictionary": codes + words,
+        "use_dictionary": [*codes, *(name for name in words if not name.endswith("_id"))],
         "use_byte_stream_split": floats,
         "write_statistics": words,
         "write_page_checksum": True,

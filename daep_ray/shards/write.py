@@ -36,7 +36,7 @@ from daep_ray.shards.manifest import (
 from daep_ray.shards.schema import ID_COLUMNS, table_from_flats
 from daep_ray.shards.split import SPLITS
 
-ROW_GROUP_BYTES = 8 * 2**20  # of lists in memory
+ROW_GROUP_BYTES = 4 * 2**20  # of lists in memory; twice as much costs 10 to 40 MB of peak memory
 SHARD_BYTES = 128 * 2**20
 MOST_ROWS = 16384  # of a row group: short sequences cost more as Python objects than as lists
 _MOST_REASONS = 1000  # told apart in the summary; quarantine.parquet has all
