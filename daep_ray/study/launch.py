@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import ray
 import torch
 from ray import tune
@@ -168,7 +169,7 @@ def _start(room: session.Resources) -> None:
         include_dashboard=False,
         object_store_memory=session.OBJECT_STORE_BYTES,
         log_to_driver=False,
-        logging_level=logging.ERROR,
+        logging_level=logging.CRITICAL,
         _node_ip_address="127.0.0.1",
         _temp_dir=str(session.temporary_folder() / "ray"),
     )
@@ -183,7 +184,7 @@ def _connect(address: str) -> None:
             address=address,
             runtime_env=runtime_env,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.CRITICAL,
         )
     except (ConnectionError, ray.exceptions.RaySystemError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
@@ -211,6 +212,7 @@ def _enumerate(study: Study, room: session.Resources, missing: Sequence[Trial]) 
 
 def _search(study: Study, room: session.Resources) -> None:
     """Let Optuna suggest settings; each is trained with every seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec, journal, num_left = study.spec, study.journal, study.num_searched
     sampler = OptunaSearch(
         search.space(spec),

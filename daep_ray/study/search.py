@@ -90,7 +90,8 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(line, sort_keys=True) + "\n")
+            # begins with a newline: the line before may have been cut by a kill
+            file.write("\n" + json.dumps(line, sort_keys=True))
 
     def _lines(self) -> list[dict[str, Any]]:
         if not self.path.exists():

@@ -1,0 +1,78 @@
+"""A small study as a process of its own, for tests that kill it: `python driver.py DATA OUT`.
+
+Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna.
+"""
+
+import sys
+from pathlib import Path
+
+from daep_ray.config import RunConfig
+from daep_ray.settings import override
+from daep_ray.study.session import prepare_environment
+from daep_ray.study.spec import Axis, Range, StudySpec
+
+SETTINGS = {
+    "modalities": ["photometry"],
+    "model.width": 16,
+    "model.num_heads": 2,
+    "model.encoder.num_layers": 1,
+    "model.decoder.num_layers": 1,
+    "model.decoder.num_latents": 4,
+    "optimisation.num_objects": 3000,
+    "optimisation.token_budget": 512,
+    "evaluation.max_objects": 8,
+    "evaluation.num_draws": 2,
+    "evaluation.sampler.num_steps": 2,
+    "evaluation.num_probe_splits": 2,
+    "runtime.validation_objects": 4,
+    "runtime.num_curve_points": 4,
+    "runtime.checkpoint_seconds": 0.2,
+}
+
+
+def study(is_broken: bool, is_search: bool) -> StudySpec:
+    """2 models, 1 or 2 codes, the training mean."""
+    models = {"daep": {"objective.kind": "daep"}, "vae": {"objective.kind": "vae"}}
+    if is_broken:
+        # a rate without bound makes the loss infinite within a few steps
+        rate = {"optimisation.optimizer.rate": 1e30, "optimisation.optimizer.adamw_rate": 1e30}
+        models["broken"] = {"objective.kind": "vae", **rate}
+    return StudySpec(
+        name="killed",
+        title="Killed",
+        question="Does it resume?",
+        expectation="It does.",
+        base=override(
+            RunConfig(), SETTINGS | ({"optimisation.num_objects": 100} if is_search else {})
+        ),
+        axes=(Range("model.bottleneck.length", 1, 4),)
+        if is_search
+        else (Axis("model.bottleneck.length", [1] if is_broken else [1, 2]),),
+        models=models,
+        references=("mean",),
+        search="optuna" if is_search else "grid",
+        num_trials=3,
+    )
+
+
+def run() -> None:
+    """Run the study on DATA into OUT."""
+    data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    prepare_environment(None)
+    from daep_ray.study.launch import run_study
+    from daep_ray.study.tables import identity
+
+    spec = study("--broken" in sys.argv, "--search" in sys.argv)
+    result = run_study(spec, data, out, echo=say)
+    say(f"failed {result.num_failed} of {result.num_trials}, reused {result.num_reused}")
+    say(f"identity {identity(out)}")
+
+
+def say(line: str) -> None:
+    """At once, so that a test that waits for it sees it."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    run()
