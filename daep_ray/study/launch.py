@@ -84,12 +84,14 @@ def run_study(
 def _run(study: Study, command: str) -> StudyResult:
     started = time.perf_counter()
     num_reused = len(trials(study.design())) - len(study.missing())
+    has_work = bool(study.missing() or study.num_searched)
     seconds_session = 0.0
     try:
         seconds_session = _launch(study)
     finally:  # interrupted or not, the tables say what there is
         tables = study.write_tables()
-        study.note_run(command, time.perf_counter() - started, seconds_session)
+        if has_work or not study.has_run():  # looking again changes nothing
+            study.note_run(command, time.perf_counter() - started, seconds_session)
     num_trials = len(trials(study.design()))
     return StudyResult(study.out, tables, num_trials, len(study.missing()), num_reused)
 

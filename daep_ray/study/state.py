@@ -72,6 +72,9 @@ class Study:
         how = commands(self.spec, design, self.shards.manifest, self.data)
         return collect(design, self.store, self.out, how)
 
+    def has_run(self) -> bool:
+        return (self.out / "run.json").is_file()
+
     def note_run(self, command: str, seconds_study: float, seconds_session: float) -> None:
         """Write OUT/run.json."""
         runtime = self.spec.base.runtime

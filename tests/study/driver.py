@@ -18,7 +18,7 @@ SETTINGS = {
     "model.encoder.num_layers": 1,
     "model.decoder.num_layers": 1,
     "model.decoder.num_latents": 4,
-    "optimisation.num_objects": 3000,
+    "optimisation.num_objects": 2000,
     "optimisation.token_budget": 512,
     "evaluation.max_objects": 8,
     "evaluation.num_draws": 2,
@@ -32,10 +32,16 @@ SETTINGS = {
 
 def study(is_broken: bool, is_search: bool) -> StudySpec:
     """2 models, 1 or 2 codes, the training mean."""
-    models = {"daep": {"objective.kind": "daep"}, "vae": {"objective.kind": "vae"}}
+    models: dict[str, dict[str, object]] = {
+        "daep": {"objective.kind": "daep"},
+        "vae": {"objective.kind": "vae"},
+    }
     if is_broken:
         # a rate without bound makes the loss infinite within a few steps
-        rate = {"optimisation.optimizer.rate": 1e30, "optimisation.optimizer.adamw_rate": 1e30}
+        rate: dict[str, object] = {
+            "optimisation.optimizer.rate": 1e30,
+            "optimisation.optimizer.adamw_rate": 1e30,
+        }
         models["broken"] = {"objective.kind": "vae", **rate}
     return StudySpec(
         name="killed",
