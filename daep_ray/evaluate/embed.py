@@ -1,10 +1,10 @@
 """Every sample's code as one Parquet file: what `daep-ray embed` writes.
 
-In: a trained model and a folder of shards. Out: `codes.parquet`, a row per sample that has the
-model's modalities (a light curve that several samples of an object share has one row): `sample_id`,
-`object_id`, `split`, the labels, and `code`, list<float32> of length x width floats, row-major;
-where an objective has a code per modality, `code.<modality>` too. The schema's metadata key
-`daep_ray` (JSON) says shape, modalities and the data's manifest hash.
+In: a trained model and a folder of shards. Out: `codes.parquet`, a row per sample that has any of
+the model's modalities, in the shards' order: `sample_id`, `object_id`, `split`, the labels, and
+`code`, list<float32> of length x width floats, row-major; where an objective has a code per
+modality, `code.<modality>` too. The schema's metadata key `daep_ray` (JSON) says shape, modalities
+and the data's manifest hash.
 """
 
 import json
@@ -12,18 +12,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
 from daep_ray.errors import DataError, storage_error
 from daep_ray.evaluate.run import check_fits
 from daep_ray.shards.read import ShardFolder
 from daep_ray.shards.schema import ID_COLUMNS
-from daep_ray.shards.split import SPLITS
-from daep_ray.stream.bins import evaluation_batches
+from daep_ray.stream.pack import pack
+from daep_ray.stream.plan import cut_by_tokens
 from daep_ray.train.checkpoint import Trained
 
 FILE = "codes.parquet"
@@ -66,27 +65,27 @@ def _write(path: Path, tables: Iterator[pa.Table]) -> int:
 
 @torch.inference_mode()
 def _tables(trained: Trained, folder: ShardFolder) -> Iterator[pa.Table]:
-    """Rows of each batch, split by split."""
+    """The rows of each row group that the model can read, with their codes, in file order."""
     modalities = trained.config.modalities
-    budget = trained.config.evaluation.token_budget
-    device = next(trained.objective.parameters()).device
-    names = [*ID_COLUMNS, *(f"label.{name}" for name in folder.manifest.labels)]
+    labels = [f"label.{name}" for name in folder.manifest.labels]
+    names = [*ID_COLUMNS, *labels]
+    inputs = [n for n in trained.fitted.columns(modalities) if n not in names]
     is_empty = True
-    for split in SPLITS:
-        if not _has(folder, trained, split):
+    for shard, group in folder.row_groups():
+        rows, tokens = _readable(trained, folder.read_row_group(shard, group, [*names, *inputs]))
+        if not len(tokens):
             continue
-        for batch, rows in evaluation_batches(folder, trained.fitted, modalities, split, budget):
-            code = trained.objective.encode(batch.to(device))
-            table = rows.select(names).append_column("code", _lists(code.point))
-            for name, point in (code.by_modality or {}).items():
-                table = table.append_column(f"code.{name}", _lists(point))
-            about = {
-                "shape": list(code.point.shape[1:]),
-                "modalities": list(modalities),
-                "data": folder.manifest.hash,
-            }
-            is_empty = False
-            yield table.replace_schema_metadata({"daep_ray": json.dumps(about)})
+        codes = _codes(trained, rows, tokens)
+        table = rows.select(names)
+        for name, array in codes.items():
+            table = table.append_column(name, _lists(array))
+        about = {
+            "shape": list(codes["code"].shape[1:]),
+            "modalities": list(modalities),
+            "data": folder.manifest.hash,
+        }
+        is_empty = False
+        yield table.replace_schema_metadata({"daep_ray": json.dumps(about)})
     if is_empty:
         raise DataError(
             f"no sample of {str(folder.path)!r} has {' or '.join(modalities)} left after the "
@@ -94,16 +93,29 @@ def _tables(trained: Trained, folder: ShardFolder) -> Iterator[pa.Table]:
         )
 
 
-def _has(folder: ShardFolder, trained: Trained, split: str) -> bool:
-    """Whether the split holds anything that the model reads."""
-    lengths = trained.fitted.lengths(folder)
-    here = lengths.filter(pc.equal(lengths["split"], split))
-    sums = [pc.sum(here[f"{m}.length"]).as_py() for m in trained.config.modalities]
-    return any(sums)
+def _readable(trained: Trained, rows: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The rows with any measurement after the recipe's selection, and how many each has."""
+    flats = trained.fitted.apply(rows, trained.config.modalities)
+    tokens = np.sum([flat.lengths for flat in flats.values()], axis=0)
+    return rows.filter(pa.array(tokens > 0)), tokens[tokens > 0]
 
 
-def _lists(point: Tensor) -> pa.Array:
+def _codes(trained: Trained, rows: pa.Table, tokens: np.ndarray) -> dict[str, np.ndarray]:
+    """`code` and, where there are several, `code.<modality>`: (B, M, Z) each."""
+    device = next(trained.objective.parameters()).device
+    found: dict[str, list[np.ndarray]] = {}
+    for cut in cut_by_tokens(tokens, trained.config.evaluation.token_budget):
+        part = rows.slice(cut.start, cut.stop - cut.start)
+        batch = pack(trained.fitted, part, trained.config.modalities)
+        code = trained.objective.encode(batch.to(device))
+        several = {f"code.{m}": point for m, point in (code.by_modality or {}).items()}
+        for name, point in {"code": code.point, **several}.items():
+            found.setdefault(name, []).append(point.float().cpu().numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _lists(codes: np.ndarray) -> pa.Array:
     """(B, M, Z) as list<float32> of M x Z floats."""
-    flat = point.flatten(1).float().cpu().numpy()
+    flat = codes.reshape(len(codes), -1)
     offsets = pa.array(range(0, flat.size + 1, flat.shape[1]), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(flat.ravel()))
