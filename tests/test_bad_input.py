@@ -345,7 +345,8 @@ def test_a_disk_that_becomes_full(
     trained = fails("train", made / "data", "--out", out, "--preset", "smoke", *_tiny(),
                     "--modality", "photometry", "--set", "model.width=64")  # fmt: skip
     shutil.rmtree(out)
-    (small_disk / "filler").write_bytes(b"\0" * 240 * 1024)
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filler").write_bytes(b"\0" * 300 * 1024)
     embedded = fails("embed", made / "run", made / "data", "--out", out)
     for told in (ingested, trained, embedded):
         assert "full" in told.lower() or "No space left" in told
