@@ -16,7 +16,7 @@ from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.keyed import mix, stream_keys, string_keys
 from daep_ray.stream.pack import pack
-from daep_ray.stream.plan import WINDOW_POINTS, Plan, Step, bins, cut_by_tokens
+from daep_ray.stream.plan import Plan, Step, bins, cut_by_tokens
 
 IN_MEMORY_BYTES = 2**30  # of a survey's lists
 
@@ -94,11 +94,8 @@ def bins_plain(
     while True:
         for window in plan.windows(epoch, first):
             mine = [bins(step, world)[rank] for step in window.steps]
-            table = read_rows(folder, np.concatenate(mine), columns)
-            at = 0
-            for step, rows in zip(window.steps, mine, strict=True):
-                yield packed_bin(fitted, names, seed, step, table.slice(at, len(rows)))
-                at += len(rows)
+            for step, table in zip(window.steps, read_in_parts(folder, mine, columns), strict=True):
+                yield packed_bin(fitted, names, seed, step, table)
         epoch, first = epoch + 1, 0
 
 
@@ -129,6 +126,21 @@ def packed_bin(
     """One rank's rows of a step, packed."""
     batch = pack(fitted, table, modalities, seed=seed, epoch=step.epoch)
     return Bin(step.epoch, step.index, batch, len(step.rows), step.num_tokens, step.is_last)
+
+
+def read_in_parts(
+    folder: ShardFolder, parts: list[np.ndarray], columns: list[str] | None
+) -> Iterator[pa.Table]:
+    """The global rows of all `parts` read at once and handed out part by part.
+
+    Afterwards nothing is left of them, so that the next window does not come on top.
+    """
+    table, at = read_rows(folder, np.concatenate(parts), columns), 0
+    for part in parts:
+        yield table.slice(at, len(part))
+        at += len(part)
+    del table
+    pa.default_memory_pool().release_unused()
 
 
 def _whole_split(
@@ -162,7 +174,7 @@ def evaluation_batches(
     plan, names = make_plan(folder, fitted, modalities, split, 0, token_budget)
     directory = plan.groups
     chosen = None if max_samples is None else _fair_rows(plan, max_samples, seed)
-    window_of = np.cumsum(directory.num_points) // WINDOW_POINTS
+    window_of = np.cumsum(directory.num_points) // plan.window_points
     for groups in np.split(np.arange(len(window_of)), np.flatnonzero(np.diff(window_of)) + 1):
         found = [plan.eligible(directory.start[g], directory.stop[g]) for g in groups]
         rows = np.concatenate([rows for rows, _ in found])
@@ -173,10 +185,9 @@ def evaluation_batches(
         order = np.argsort(tokens, kind="stable")
         rows, tokens = rows[order], tokens[order]
         if len(rows):
-            table = read_rows(folder, rows)
-            for cut in cut_by_tokens(tokens, token_budget):
-                part = table.slice(cut.start, cut.stop - cut.start)
-                yield pack(fitted, part, names), part
+            parts = [rows[cut] for cut in cut_by_tokens(tokens, token_budget)]
+            for table in read_in_parts(folder, parts, None):
+                yield pack(fitted, table, names), table
 
 
 def _fair_rows(plan: Plan, max_samples: int, seed: int) -> np.ndarray:

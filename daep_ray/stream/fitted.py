@@ -142,10 +142,10 @@ class FittedRecipe:
 
         With an `epoch`, augmentations are drawn for (seed, epoch, sample id); without, none are.
         """
-        turn = None
-        if epoch is not None:
+        names, turn = self.check(modalities), None
+        if epoch is not None and any(self.recipe.modalities[m].is_redrawn for m in names):
             turn = Turn(string_keys(table.column("sample_id")), seed, epoch)
-        return {m: self._apply(m, table, turn) for m in self.check(modalities)}
+        return {m: self._apply(m, table, turn) for m in names}
 
     def _apply(self, name: str, table: pa.Table, turn: Turn | None) -> FlatSequence:
         recipe = self.recipe.modalities[name]

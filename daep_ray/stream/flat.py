@@ -54,7 +54,7 @@ class FlatSequence:
     category: np.ndarray  # (N, C) int64
     offsets: np.ndarray  # (B+1,) int64
     kept: np.ndarray  # (N,) int64
-    raw_index: np.ndarray  # (N,) int64: place within the raw sequence, the key of augmentations
+    raw_start: np.ndarray  # (B,) int64: where each sample's raw values begin
     metadata: dict[str, np.ndarray]  # declared name -> (B,) float64 (NaN missing) or int64 codes
     reference: np.ndarray  # (B, P) float64
     one_plus_redshift: np.ndarray  # (B, P) float64
@@ -67,6 +67,11 @@ class FlatSequence:
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets)
+
+    @property
+    def raw_index(self) -> np.ndarray:
+        """(N,) place within the raw sequence: the key of augmentations."""
+        return self.kept - spread(self.raw_start, self.offsets)
 
     def where(self, is_kept: np.ndarray) -> "FlatSequence":
         """The measurements for which `is_kept` (N,) is True."""
@@ -83,7 +88,6 @@ class FlatSequence:
             position=self.position[index],
             category=self.category[index],
             kept=self.kept[index],
-            raw_index=self.raw_index[index],
             offsets=offsets_of(lengths),
         )
 
@@ -110,7 +114,7 @@ def read_flat(table: pa.Table, modality: Modality) -> FlatSequence:
         category=_columns(categories, num, np.int64),
         offsets=offsets,
         kept=np.arange(num),
-        raw_index=index_within(offsets),
+        raw_start=offsets[:-1],
         metadata={m.name: _read_metadata(table, name, m) for m in modality.metadata},
         reference=np.zeros((len(lengths), len(positions))),
         one_plus_redshift=np.ones((len(lengths), len(positions))),

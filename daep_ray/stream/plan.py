@@ -5,9 +5,10 @@ In: the table of lengths, a seed, a token budget. Out: steps, each a list of glo
 ranks, and each eligible sample is in exactly one step of an epoch.
 
 Hierarchical, so that 10^8 objects plan in flat memory: row groups are shuffled and joined to
-windows of about `WINDOW_POINTS` raw measurements; within a window samples are shuffled, then sorted
-by slightly blurred length in chunks of about `STEPS_PER_CHUNK` steps (samples of similar length
-meet, so padding would waste little), cut into steps by tokens, and the window's steps are shuffled.
+windows of at least `WINDOW_POINTS` raw measurements and `GROUPS_PER_WINDOW` row groups; within a
+window samples are shuffled, then sorted by slightly blurred length in chunks of about
+`STEPS_PER_CHUNK` steps (samples of similar length meet, so padding would waste little), cut into
+steps by tokens, and the window's steps are shuffled.
 """
 
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ import pyarrow.compute as pc
 from daep_ray.errors import DataError
 from daep_ray.stream.keyed import mix, permutation, string_keys, uniform, words
 
-WINDOW_POINTS = 2**23  # raw measurements read together: about 130 MB
-STEPS_PER_CHUNK = 48
+WINDOW_POINTS = 2**19  # raw measurements read together, at least: about 10 MB
+GROUPS_PER_WINDOW = 4  # row groups read together, at least: neighbours in a file are alike
+STEPS_PER_CHUNK = 48  # a window holds as many steps at least
 LENGTH_BLUR = 0.05  # else a small survey would be cut into the same steps in every epoch
 
 
@@ -107,11 +109,17 @@ class Plan:
         tokens = sum(_numbers(part, f"{m}.length") for m in self.modalities)
         return rows + start, np.asarray(tokens)[rows]
 
+    @property
+    def window_points(self) -> int:
+        """About how many raw measurements a window has: enough steps to sort, and to mix files."""
+        return max(WINDOW_POINTS, STEPS_PER_CHUNK * self.token_budget)
+
     def window_groups(self, epoch: int) -> list[np.ndarray]:
         """The epoch's shuffled row groups, cut into windows."""
         order = permutation(len(self.groups.start), self.seed, epoch, 0)
         ends = np.cumsum(self.groups.num_points[order])
-        num_windows = max(1, round(int(ends[-1]) / WINDOW_POINTS))
+        most = len(order) // GROUPS_PER_WINDOW
+        num_windows = max(1, min(most, round(int(ends[-1]) / self.window_points)))
         middle = ends - self.groups.num_points[order] / 2
         window = (middle * num_windows / ends[-1]).astype(np.int64)
         return np.split(order, np.flatnonzero(np.diff(window)) + 1)
@@ -184,10 +192,12 @@ def bins(step: Step, world: int) -> list[np.ndarray]:
     ends = np.cumsum(step.tokens)
     wanted = ends[-1] * np.arange(1, world) / world
     cuts = np.searchsorted(ends - step.tokens / 2, wanted)
-    # rank r needs at least one sample for itself and for each rank after it
-    least = np.minimum(np.arange(1, world), num)
-    most = np.maximum(num - np.arange(world - 1, 0, -1), least)
-    cuts = np.maximum.accumulate(np.clip(cuts, least, most))
+    if num < world:
+        return np.split(step.rows, np.minimum(np.arange(1, world), num))
+    # one sample at least for each rank: before it, itself, and after it
+    rank = np.arange(1, world)
+    cuts = np.maximum.accumulate(np.maximum(cuts, 1) - rank) + rank
+    cuts = np.minimum(cuts, num - world + rank)
     return np.split(step.rows, cuts)
 
 

@@ -37,6 +37,11 @@ class ModalityRecipe(Settings):
         """The category whose values are standardised one by one, None for all together."""
         return None if self.z_score == "modality" else self.z_score.removeprefix("category:")
 
+    @property
+    def is_redrawn(self) -> bool:
+        """Whether an epoch changes anything: augmentation, or another cut to `max_length`."""
+        return bool(self.augmentation) or (self.redraw and self.max_length is not None)
+
 
 class Recipe(Settings):
     """A recipe for every modality of a survey."""

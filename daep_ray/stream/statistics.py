@@ -29,11 +29,12 @@ from daep_ray.stream.fitted import (
     unfitted,
 )
 from daep_ray.stream.flat import FlatSequence, spread
-from daep_ray.stream.plan import all_groups, first_of_shared
+from daep_ray.stream.plan import all_groups, cut_by_tokens, first_of_shared
 from daep_ray.stream.recipe import LOG_SCALE, Recipe, recipe_hash
 
 VERSION = 1  # raise it when the numbers in the cache would change
 _BATCH_ROWS = 2**20
+_PART_POINTS = 2**16  # measurements transformed at once: float64 copies of a row group would add up
 
 
 def fit_recipe(folder: ShardFolder, recipe: Recipe) -> FittedRecipe:
@@ -67,6 +68,7 @@ def _cached_or_fitted(folder: ShardFolder, draft: FittedRecipe) -> Fit:
     fit = _fit_in_memory(str(folder.path), folder.manifest.hash, json.dumps(draft.to_json()))
     if not _write(cache, folder.manifest.hash, draft.recipe, fit):
         return fit
+    _fit_in_memory.cache_clear()  # the file is mapped from now on
     return _read(cache, folder.manifest.hash) or fit
 
 
@@ -82,11 +84,12 @@ def _fit(folder: ShardFolder, draft: FittedRecipe) -> Fit:
     is_training = pc.equal(table.column("split"), "train").to_numpy()
     lengths = {m: np.zeros(len(table), dtype=np.int32) for m in draft.modalities}
     sums = {m: _Sums.of(draft, m) for m in draft.modalities}
-    for here, rows in _row_groups(folder, table, draft):
+    for here, rows in _parts(folder, table, draft):
         for name, modality in draft.modalities.items():
             flat = transform(draft.recipe.modalities[name], modality, rows, None)
             lengths[name][here] = flat.lengths
             sums[name].add(flat, is_training[here] & is_first[name][here])
+    pa.default_memory_pool().release_unused()
     for name in draft.modalities:
         raw = table.column(f"{name}.length")
         place = table.column_names.index(f"{name}.length")
@@ -97,12 +100,18 @@ def _fit(folder: ShardFolder, draft: FittedRecipe) -> Fit:
     return {name: s.statistics() for name, s in sums.items()}, table
 
 
-def _row_groups(
+def _parts(
     folder: ShardFolder, lengths: pa.Table, draft: FittedRecipe
 ) -> Iterator[tuple[slice, pa.Table]]:
+    """All rows in order, a part of a row group at a time, with their global numbers."""
     columns = draft.columns(draft.modalities)
+    counts = [lengths.column(f"{m}.length").to_numpy() for m in draft.modalities]
+    points: np.ndarray = np.stack(counts).sum(axis=0, dtype=np.int64)
     for start, stop, shard, group in zip(*all_groups(lengths), strict=True):
-        yield slice(start, stop), folder.read_row_group(int(shard), int(group), columns)
+        table = folder.read_row_group(int(shard), int(group), columns)
+        for cut in cut_by_tokens(points[start:stop], _PART_POINTS):
+            rows = table.slice(cut.start, cut.stop - cut.start)
+            yield slice(start + cut.start, start + cut.stop), rows
 
 
 @dataclass

@@ -29,7 +29,7 @@ class Arcsinh(Settings):
         return np.sinh(value) * self.scale
 
     def slope(self, value: np.ndarray) -> np.ndarray:
-        return 1.0 / np.hypot(value, self.scale)
+        return 1.0 / np.sqrt(value * value + self.scale**2)
 
 
 class Log10(Settings):

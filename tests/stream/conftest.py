@@ -12,6 +12,7 @@ import pytest
 from daep_ray.sample import Axis, Category, Modality, Record, Sample, Sequence
 from daep_ray.shards.read import ShardFolder
 from daep_ray.shards.write import write_shards
+from daep_ray.stream import plan as planning
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.position_chain import Reference
 from daep_ray.stream.recipe import ModalityRecipe, Recipe
@@ -102,6 +103,14 @@ def write_survey(out: Path, samples: list[Sample], row_group_bytes: int = 20_000
     survey = FakeSurvey((PHOTOMETRY, SPECTRUM), lambda: iter(samples), {"format": "fake"})
     write_shards(survey, out, row_group_bytes=row_group_bytes, shard_bytes=10 * row_group_bytes)
     return ShardFolder.open(out)
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several windows per epoch instead of one."""
+    monkeypatch.setattr(planning, "WINDOW_POINTS", 2000)
+    monkeypatch.setattr(planning, "STEPS_PER_CHUNK", 2)
+    monkeypatch.setattr(planning, "GROUPS_PER_WINDOW", 2)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from daep_ray.errors import DataError
-from daep_ray.stream import plan as planning
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import (
     Bin,
@@ -48,15 +47,9 @@ def epoch_of(stream: Iterator[Bin]) -> list[Bin]:
     raise AssertionError("the stream ended")
 
 
-@pytest.fixture
-def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several windows per epoch instead of one."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 2000)
-
-
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 @pytest.mark.parametrize("modalities", [("photometry",), ("photometry", "spectrum")])
-@pytest.mark.usefixtures("windows")
+@pytest.mark.usefixtures("small_windows")
 def test_each_epoch_has_each_sample_once_and_the_same_steps(
     folder, fitted, samples, world, modalities
 ):
@@ -98,7 +91,7 @@ def expected_ids(folder, samples, modalities) -> set[str]:
     return found
 
 
-@pytest.mark.usefixtures("windows")
+@pytest.mark.usefixtures("small_windows")
 def test_in_memory_and_from_disk_are_the_same(folder, fitted):
     for rank in range(2):
         streams = [s(folder, fitted, ["spectrum"], **SETTINGS, rank=rank, world=2) for s in STREAMS]
@@ -109,7 +102,7 @@ def test_in_memory_and_from_disk_are_the_same(folder, fitted):
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.usefixtures("windows")
+@pytest.mark.usefixtures("small_windows")
 def test_resuming_anywhere_equals_never_stopping(folder, fitted, stream):
     def from_(start: Position | None) -> Iterator[Bin]:
         return stream(folder, fitted, ["photometry"], **SETTINGS, rank=1, world=2, start=start)
@@ -154,7 +147,7 @@ def test_a_small_survey_fits_in_memory(folder):
 
 
 @pytest.mark.parametrize("max_samples", [None, 25])
-@pytest.mark.usefixtures("windows")
+@pytest.mark.usefixtures("small_windows")
 def test_evaluation_batches_are_the_split_beside_its_rows(
     folder, fitted: FittedRecipe, max_samples
 ):

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.errors import DataError
-from daep_ray.stream import plan as planning
 from daep_ray.stream.plan import Plan, Step, bins, cut_by_tokens, first_of_shared, steps
 
 
@@ -120,13 +119,13 @@ def test_epochs_and_seeds_differ_in_order_and_in_company():
     assert company(first) != company(list(make_plan(lengths, 640, seed=1).steps(0)))
 
 
+@pytest.mark.usefixtures("small_windows")
 def test_large_surveys_plan_window_by_window(monkeypatch: pytest.MonkeyPatch):
     """Windows join row groups from all over the survey and are cut only when they are reached."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 5000)
     lengths = np.random.default_rng(0).integers(10, 65, 2000)
     plan = make_plan(lengths, 640)
     groups = plan.window_groups(0)
-    assert len(groups) == round(lengths.sum() / 5000)
+    assert len(groups) == 20  # of 40 row groups, two at least in each
     assert np.array_equal(np.sort(np.concatenate(groups)), np.arange(40))
     assert np.mean([np.abs(np.diff(g)).mean() for g in groups if len(g) > 1]) > 5
     assert np.array_equal(np.sort(rows_of(list(plan.steps(0)))), np.arange(2000))
@@ -144,9 +143,10 @@ def _noting(touched, eligible):
     return noted
 
 
-@pytest.mark.parametrize("window_points", [5000, 2**23])
-def test_starting_in_the_middle_is_the_same_as_skipping(window_points, monkeypatch):
-    monkeypatch.setattr(planning, "WINDOW_POINTS", window_points)
+@pytest.mark.parametrize("fixture", ["small_windows", None])
+def test_starting_in_the_middle_is_the_same_as_skipping(fixture, request):
+    if fixture:
+        request.getfixturevalue(fixture)
     table = make_lengths(np.random.default_rng(0).integers(10, 65, 600))
     whole = list(steps(table, ("m",), "train", 3, 2, 640))
     for start in range(len(whole) + 1):

@@ -1,17 +1,25 @@
 """Ray Data executes the plan bin for bin like its plain twin."""
 
+import json
 from itertools import islice
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from daep_ray.errors import DataError
 from daep_ray.shards.read import read_rows
-from daep_ray.stream import plan as planning
 from daep_ray.stream.bins import Position, bins_plain, make_plan
 from daep_ray.stream.plan import bins
-from daep_ray.stream.ray_stream import bins_from_dataset, dataset_name, rank_datasets
+from daep_ray.stream.ray_stream import (
+    _descriptors,
+    _read_windows,
+    _Source,
+    bins_from_dataset,
+    dataset_name,
+    rank_datasets,
+)
 
 SETTINGS = {"split": "train", "seed": 5, "token_budget": 800}
 EPOCHS = 2
@@ -71,14 +79,34 @@ def test_ray_equals_its_plain_twin(folder, fitted, world, start):
 
 
 @pytest.fixture
-def planned(folder, fitted, monkeypatch):
+def planned(folder, fitted, small_windows):
     """What a rank's dataset would bring, made without Ray: one table per window."""
-    monkeypatch.setattr(planning, "WINDOW_POINTS", 4000)
     plan, names = make_plan(folder, fitted, ["photometry"], *SETTINGS.values())
     return [
         read_rows(folder, np.concatenate([bins(s, 1)[0] for s in w.steps]), fitted.columns(names))
         for w in plan.windows(0)
     ]
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("start", [Position(0, 0), Position(0, 5), Position(1, 30)])
+def test_descriptors_bring_every_window_of_every_epoch(folder, fitted, world, start):
+    """What the tasks do, without Ray, over several windows per epoch."""
+    names = ("photometry",)
+    plan, _ = make_plan(folder, fitted, names, *SETTINGS.values())
+    text = json.dumps(fitted.to_json())
+    for rank in range(world):
+        source = _Source(str(folder.path), text, names, *SETTINGS.values(), rank, world)
+        items = _descriptors(plan, start, EPOCHS)
+        tables = (_read_windows(pa.Table.from_pylist([item]), source) for item in items)
+        at = {**SETTINGS, "rank": rank, "world": world, "start": start}
+        found = bins_from_dataset(tables, folder, fitted, names, **at, num_epochs=EPOCHS)
+        twin = bins_plain(folder, fitted, names, **at)
+        for one in found:
+            assert one.batch.sample_ids == next(twin).batch.sample_ids
+        assert next(twin).epoch == start.epoch + EPOCHS
+    assert len(items) >= 2 * EPOCHS - 1
 
 
 def stream_of(tables, folder, fitted):

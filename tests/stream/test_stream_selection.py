@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.errors import ConfigError
-from daep_ray.stream.flat import FlatSequence, index_within, offsets_of
+from daep_ray.stream.flat import FlatSequence, offsets_of
 from daep_ray.stream.keyed import string_keys
 from daep_ray.stream.recipe import ModalityRecipe
 from daep_ray.stream.selection import (
@@ -41,7 +41,7 @@ def make_flat(lengths: list[int], seed: int = 0) -> FlatSequence:
         category=np.zeros((num, 0), np.int64),
         offsets=offsets,
         kept=np.arange(num),
-        raw_index=index_within(offsets),
+        raw_start=offsets[:-1],
         metadata={},
         reference=np.zeros((len(lengths), 1)),
         one_plus_redshift=np.ones((len(lengths), 1)),
@@ -65,6 +65,7 @@ def one(flat: FlatSequence, i: int) -> FlatSequence:
         reference=flat.reference[part],
         one_plus_redshift=flat.one_plus_redshift[part],
         log_scale=flat.log_scale[part],
+        raw_start=flat.raw_start[part],
     )
 
 
