@@ -174,7 +174,8 @@ def evaluation_batches(
     plan, names = make_plan(folder, fitted, modalities, split, 0, token_budget)
     directory = plan.groups
     chosen = None if max_samples is None else _fair_rows(plan, max_samples, seed)
-    window_of = np.cumsum(directory.num_points) // plan.window_points
+    # half a training window: every column is read, and nothing needs to be mixed
+    window_of = np.cumsum(directory.num_points) // (plan.window_points // 2)
     for groups in np.split(np.arange(len(window_of)), np.flatnonzero(np.diff(window_of)) + 1):
         found = [plan.eligible(directory.start[g], directory.stop[g]) for g in groups]
         rows = np.concatenate([rows for rows, _ in found])

@@ -23,7 +23,7 @@ from daep_ray.errors import DataError
 from daep_ray.stream.keyed import mix, permutation, string_keys, uniform, words
 
 WINDOW_POINTS = 2**19  # raw measurements read together, at least: about 10 MB
-GROUPS_PER_WINDOW = 4  # row groups read together, at least: neighbours in a file are alike
+GROUPS_PER_WINDOW = 3  # row groups read together, at least: neighbours in a file are alike
 STEPS_PER_CHUNK = 48  # a window holds as many steps at least
 LENGTH_BLUR = 0.05  # else a small survey would be cut into the same steps in every epoch
 
