@@ -4,11 +4,12 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
 
-from daep_ray.cli import app
+from daep_ray.cli import app, run_app
 from daep_ray.surveys import READERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,3 +82,30 @@ def test_the_first_screen_has_what_it_is_a_figure_and_two_commands() -> None:
 def test_every_study_says_its_command_and_is_listed(path: Path) -> None:
     assert f"python studies/{path.name}" in path.read_text()
     assert path.name in (ROOT / "studies" / "README.md").read_text()
+
+
+# what a training and an evaluation are cut to, so that the README's own commands take seconds
+TINY = {
+    "train": ("model.width=16", "model.num_heads=2", "optimisation.num_objects=64"),
+    "evaluate": ("evaluation.max_objects=5", "evaluation.num_draws=2"),
+}
+
+
+@pytest.mark.slow
+def test_the_readme_works_from_the_archive_to_the_notebook(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "snid_templates.tar.xz").symlink_to(shared_data / "snid_templates.tar.xz")
+    lines = [line for line in shell_lines(README) if line.startswith("daep-ray ")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = shlex.split(line)[1:]
+        tiny = (w for setting in TINY.get(words[0], ()) for w in ("--set", setting))
+        assert run_app(app, [*words, *tiny]) == 0, line
+    (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["codes"].shape == (10, 8, 4)
+    found = names["spectra"][0]["spectrum"]
+    assert found.draws.shape == (16, len(found.mean))
