@@ -182,12 +182,13 @@ def _connect(address: str) -> None:
     package = str(Path(daep_ray.__path__[0]))
     runtime_env = {} if session.is_job() else {"py_modules": [package]}
     try:
-        ray.init(
-            address=address,
-            runtime_env=runtime_env,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-        )
+        with session.quiet_standard_error():
+            ray.init(
+                address=address,
+                runtime_env=runtime_env,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
     except (ConnectionError, ray.exceptions.RaySystemError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ConfigError(

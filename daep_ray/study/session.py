@@ -10,8 +10,11 @@ import os
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from daep_ray.study.lock import create_lock, read_holder
 
 OBJECT_STORE_BYTES = 200 * 2**20  # descriptors and small tables only: shards are read by workers
 _CONNECT_SECONDS = 5.0
+_SETTINGS_FRAME = b"\x04"  # the type of both sides' first frame (RFC 9113, section 3.4)
+_HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _PREFIX = "daep-"
 _LONGEST_TEMP = 40  # Ray adds about 60 characters, a socket's path may have 107
 
@@ -30,6 +35,7 @@ _QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the study; what is done stays done
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_NUM_REDIS_GET_RETRIES": "3",  # a cluster that refuses our token is asked for 3 s, not 20
 }
 
 
@@ -103,16 +109,50 @@ def check_reachable(address: str) -> None:
     if not colon or not host or not port.isdigit():
         raise ConfigError(f"--address {address!r} is no HOST:PORT: write 10.0.0.1:6379, or auto")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        is_grpc = _speaks_grpc(host.strip("[]"), int(port))
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"no Ray cluster answers at --address {address} ({_reason(error)}): start one with "
             "`ray start --head`, or leave --address out"
         ) from None
+    if not is_grpc:
+        raise ConfigError(
+            f"what answers at --address {address} is no Ray cluster: give the port that "
+            "`ray start --head` printed (6379), not the dashboard's (8265)"
+        )
+
+
+def _speaks_grpc(host: str, port: int) -> bool:
+    """Whether an HTTP/2 greeting is answered by one; Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing listens there.
+    """
+    with socket.create_connection((host, port), _CONNECT_SECONDS) as connection:
+        connection.sendall(_HTTP2_GREETING)
+        try:
+            return connection.recv(9)[3:4] == _SETTINGS_FRAME
+        except (TimeoutError, ConnectionResetError):
+            return False
 
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
+
+
+@contextmanager
+def quiet_standard_error() -> Iterator[None]:
+    """Keep what C++ code writes there to itself: the exception that follows says it once."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -70,9 +73,28 @@ def test_a_wrong_address_is_refused_within_seconds(address: str, message: str) -
     assert "\n" not in str(caught.value)
 
 
-def test_a_closed_port_is_told_from_an_open_one() -> None:
+@contextmanager
+def answering(words: bytes) -> Iterator[int]:
+    """A port that answers whatever it is told with `words`."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(words)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()
+
+
+def test_a_port_that_is_not_rays_is_told_from_one_that_is() -> None:
+    with answering(bytes([0, 0, 6, 4, 0, 0, 0, 0, 0])) as port:  # HTTP/2 settings, as gRPC sends
+        session.check_reachable(f"127.0.0.1:{port}")
+    refused = pytest.raises(ConfigError, match="no Ray cluster: give the port")
+    with answering(b"HTTP/1.1 400 Bad Request") as port, refused:
         session.check_reachable(f"127.0.0.1:{port}")
     with pytest.raises(ConfigError, match="refused"):
         session.check_reachable(f"127.0.0.1:{port}")
