@@ -110,9 +110,14 @@ class Plan:
         return rows + start, np.asarray(tokens)[rows]
 
     @property
+    def steps_per_chunk(self) -> int:
+        """Two lengths are alike less often than one."""
+        return STEPS_PER_CHUNK * len(self.modalities) ** 2
+
+    @property
     def window_points(self) -> int:
         """About how many raw measurements a window has: enough steps to sort, and to mix files."""
-        return max(WINDOW_POINTS, STEPS_PER_CHUNK * self.token_budget)
+        return max(WINDOW_POINTS, self.steps_per_chunk * self.token_budget)
 
     def window_groups(self, epoch: int) -> list[np.ndarray]:
         """The epoch's shuffled row groups, cut into windows."""
@@ -161,9 +166,11 @@ class Plan:
         rows, tokens = rows[shuffled], tokens[shuffled]
         steps = []
         luck = uniform(words(len(rows), self.seed, epoch, 2, index)) - 0.5
-        blurred = tokens * (1.0 + LENGTH_BLUR * luck)
-        for chunk in _chunks(tokens, self.token_budget * STEPS_PER_CHUNK):
-            by_length = chunk[np.argsort(blurred[chunk], kind="stable")]
+        part = self.lengths.select([f"{m}.length" for m in self.modalities]).take(rows)
+        lengths = np.stack([_numbers(part, name) for name in part.column_names], axis=1)
+        blurred = lengths * (1.0 + LENGTH_BLUR * luck)[:, None]
+        for chunk in _chunks(tokens, self.token_budget * self.steps_per_chunk):
+            by_length = chunk[_by_length(blurred[chunk], self.steps_per_chunk)]
             steps += [by_length[cut] for cut in cut_by_tokens(tokens[by_length], self.token_budget)]
         order = permutation(len(steps), self.seed, epoch, 3, index)
         return [(rows[steps[i]], tokens[steps[i]]) for i in order]
@@ -220,12 +227,33 @@ def cut_by_tokens(tokens: np.ndarray, budget: int) -> list[slice]:
     return cuts
 
 
-def _chunks(tokens: np.ndarray, size: int) -> list[np.ndarray]:
+def _chunks(tokens: np.ndarray, size: float) -> list[np.ndarray]:
     """Places cut into stretches of about `size` tokens each."""
     ends = np.cumsum(tokens)
-    num = max(1, round(int(ends[-1]) / size))
+    num = max(1, round(float(ends[-1]) / size))
     chunk = ((ends - tokens / 2) * num / ends[-1]).astype(np.int64)
     return np.split(np.arange(len(tokens)), np.flatnonzero(np.diff(chunk)) + 1)
+
+
+def _by_length(lengths: np.ndarray, num_steps: int) -> np.ndarray:
+    """An order of samples with `lengths` (n, modalities) that brings similar ones together.
+
+    With several modalities: strips by the one with most tokens, ordered within by the others, each
+    strip the other way round than the one before, so that a step across their border is even too.
+    """
+    largest = int(lengths.sum(axis=0).argmax())
+    order = np.argsort(lengths[:, largest], kind="stable")
+    others = np.delete(lengths, largest, axis=1)
+    if others.shape[1] == 0:
+        return order
+    tokens = lengths.sum(axis=1)[order]
+    num_strips = max(1, round(num_steps ** (1 / lengths.shape[1])))
+    strips = []
+    for number, place in enumerate(_chunks(tokens, tokens.sum() / num_strips)):
+        strip = order[place]
+        inner = strip[_by_length(others[strip], -(-num_steps // num_strips))]
+        strips.append(inner[::-1] if number % 2 else inner)
+    return np.concatenate(strips)
 
 
 def all_groups(lengths: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -168,3 +168,17 @@ def test_a_split_without_measurements_is_one_clear_sentence():
     plan = make_plan(np.zeros(5), 100)
     with pytest.raises(DataError, match="split 'train' has no measurement of m left"):
         next(plan.steps(0))
+
+
+def test_two_modalities_are_both_of_similar_length():
+    rng = np.random.default_rng(0)
+    curves, spectra = rng.integers(10, 65, 12000), rng.integers(100, 200, 12000)
+    spectra[rng.random(12000) < 0.2] = 0
+    table = make_lengths(curves)
+    for name in ("length", "raw_length"):
+        table = table.append_column(f"n.{name}", pa.array(spectra.astype(np.int32)))
+    allocated = 0
+    for step in steps(table, ("m", "n"), "train", 0, 0, 64 * 180):
+        for lengths in (curves[step.rows], spectra[step.rows]):
+            allocated += lengths.max() * np.count_nonzero(lengths)
+    assert (curves.sum() + spectra.sum()) / allocated >= 0.95
