@@ -1,10 +1,10 @@
 """A modality's resampled grid: what a linear model needs to see ragged sequences as vectors.
 
-In: positions (N, P) and categories (N, C) of measurements, standardised. Out: bin numbers, and the
-weights with which the grid's values make a value at any position. A bin is one interval of every
-position axis within one combination of categories (one band, one channel). Bin centres are
-quantiles of the training positions, so the resolution is where the data are; between two centres
-the grid is linear, beyond the outermost it is constant.
+In: positions (N, P) and categories (N, C) of measurements, standardised. Out: the bins beside each
+and the weights with which their values make a value there. A bin is one centre per position axis
+within one combination of categories (one band, one channel). Centres are quantiles of the training
+positions, so the resolution is where the data are; between two centres the grid is linear, beyond
+the outermost it is constant.
 """
 
 from dataclasses import dataclass
@@ -41,14 +41,6 @@ class Grid:
     @property
     def num_bins(self) -> int:
         return int(np.prod([len(c) for c in self.centres]) * np.prod(self.category_sizes))
-
-    def bins(self, position: np.ndarray, category: np.ndarray) -> np.ndarray:
-        """(N,) the bin whose centre is nearest."""
-        flat = self._combination(category, len(position))
-        for axis, centres in enumerate(self.centres):
-            middles = (centres[1:] + centres[:-1]) / 2
-            flat = flat * len(centres) + np.searchsorted(middles, position[:, axis])
-        return flat
 
     def weights(self, position: np.ndarray, category: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Linear interpolation: bins (N, 2^P) and their weights (N, 2^P), which add up to 1."""

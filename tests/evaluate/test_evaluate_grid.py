@@ -52,22 +52,15 @@ def test_two_axes_reproduce_a_bilinear_function() -> None:
     np.testing.assert_allclose((values[index] * weight).sum(1), expected, atol=1e-12)
 
 
-def test_a_bin_is_the_nearest_centre() -> None:
-    where = positions(5, 1000)
-    grid = Grid.fit(where, no_category(1000), ())
-    distance = np.abs(where - grid.centres[0][None, :])
-    chosen = grid.bins(where, no_category(1000))
-    np.testing.assert_allclose(distance[np.arange(1000), chosen], distance.min(1))
-
-
 def test_resolution_follows_the_data_and_the_number_of_categories() -> None:
     where = positions(6, 5000)
     alone = Grid.fit(where, no_category(5000), ())
     assert len(alone.centres[0]) == BINS_WITHOUT_CATEGORIES
     bands = np.random.default_rng(0).integers(1, 5, size=(5000, 1))  # 4 of 7 words are used
     assert len(Grid.fit(where, bands, (7,)).centres[0]) == 64
-    counts = np.bincount(alone.bins(where, no_category(5000)))
-    assert counts.min() > 0.5 * counts.mean()
+    index, weight = alone.weights(where, no_category(5000))
+    share = np.bincount(index.ravel(), weight.ravel())
+    assert share.min() > 0.5 * share.mean()
 
 
 def test_regular_positions_give_each_its_own_bin() -> None:

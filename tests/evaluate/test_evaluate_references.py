@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daep_ray.evaluate.references import Reference, fit_reference
+from daep_ray.evaluate.references import LEAST_WEIGHT, Reference, _gridded, fit_reference
 from daep_ray.evaluate.run import evaluate_reference
 from daep_ray.evaluate.tables import Tables
 from daep_ray.sample import Sample, Sequence
@@ -101,6 +101,33 @@ def test_nothing_is_learnt_from_the_test_split(
     there = fit_reference(3, other, fit_recipe(other, PLAIN), NAMES, 10_000)
     np.testing.assert_array_equal(here.model.directions, there.model.directions)
     np.testing.assert_array_equal(here.model.mean, there.model.mean)
+
+
+def test_gridded_values_are_weighted_means_by_hand(
+    linear: ShardFolder, linear_fitted: FittedRecipe
+) -> None:
+    reference = fit_reference(1, linear, linear_fitted, NAMES, 10_000)
+    grid = reference.grids["photometry"]
+    centres, num_bins = grid.centres[0], len(grid.centres[0])
+    batch, _ = next(evaluation_batches(linear, linear_fitted, NAMES, "test", 300))
+    sequence = batch.sequences["photometry"]
+    assert sequence.value is not None
+    found = _gridded(batch, reference.grids)
+    of_sample = sequence.sample_index.numpy()
+    # a centre well inside, and its neighbours: the hat that linear interpolation makes
+    for sample in range(batch.num_samples):
+        for band in (1, 2):
+            for place in (20, 50, 80):
+                low, here, high = centres[place - 1 : place + 2]
+                mine = (of_sample == sample) & (sequence.category[:, 0].numpy() == band)
+                position = sequence.position[:, 0].double().numpy()[mine]
+                hat = np.interp(position, [low, here, high], [0.0, 1.0, 0.0])
+                value = found[sample, band * num_bins + place]
+                if hat.sum() <= LEAST_WEIGHT:
+                    assert np.isnan(value)
+                else:
+                    expected = np.average(sequence.value.double().numpy()[mine], weights=hat)
+                    assert value == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
 def test_a_code_is_the_least_squares_solution(
