@@ -150,7 +150,7 @@ def train(
     from daep_ray.config import resolve
     from daep_ray.settings import override
     from daep_ray.shards.read import ShardFolder
-    from daep_ray.study.session import prepare_environment
+    from daep_ray.study.session import address_of_cluster, prepare_environment
 
     folder = output_folder(out)
     assignments = _assignments(settings)
@@ -159,10 +159,12 @@ def train(
     # resolved first, so that --set may reach into the survey's recipe
     start = resolve(preset_named(preset), ShardFolder.open(data).manifest, modality)
     config = override(start, assignments)
-    prepare_environment(None)
+    prepare_environment(address_of_cluster(None))  # before Ray is imported
+    from daep_ray.cli_workers import ray_workers
     from daep_ray.train.ray_worker import fit
 
-    result = fit(config, data, folder, echo=print)
+    with ray_workers(config, folder, _echo):
+        result = fit(config, data, folder, echo=_echo)
     print(
         f"{result.num_parameters:,} parameters, {result.num_objects:,} objects in "
         f"{result.num_steps:,} steps, {result.seconds:,.0f} s: {out}"
@@ -226,6 +228,10 @@ def report(
     from daep_ray.report import build
 
     print(f"report: {build(out)}")
+
+
+def _echo(line: str) -> None:
+    print(line, flush=True)
 
 
 def _assignments(settings: Sequence[str] | None) -> dict[str, Any]:

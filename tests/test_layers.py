@@ -27,7 +27,7 @@ LAYERS = (
     {"evaluate"},
     {"study"},
     {"report", "pretrained"},
-    {"cli", "cli_tables", "study_cli", "__main__"},
+    {"cli", "cli_tables", "cli_workers", "study_cli", "__main__"},
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 TOP = len(LAYERS) - 1
@@ -39,6 +39,7 @@ RAY_FILES = {
     "evaluate/jobs.py",
     "study/launch.py",
     "cli.py",
+    "cli_workers.py",
     "study_cli.py",
 }
 TORCH_IN_STREAM = {"stream/batch.py", "stream/pack.py", "stream/noise.py"}
