@@ -241,11 +241,17 @@ def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path) -> No
     missing = [t for t in trials(everything) if not all(found.has(c) for c in t.cells)]
     trainings = [t for t in missing if not t.cells[0].is_reference]
     seconds = estimate(trainings, shards)
-    threads = spec.base.runtime.num_threads * max(1, options.workers or 0)
+    runtime = spec.base.runtime
+    num_workers = runtime.num_workers if options.workers is None else options.workers
+    threads = runtime.num_threads * max(1, num_workers)
     num_at_once = max(1, session.num_cores() // threads)
     total = sum(e.seconds for e in seconds.values()) / num_at_once
     print(f"study        {spec.name} ({options.preset}): {spec.question}")
     print(f"data         {data}: {shards.manifest.hash}, {', '.join(spec.base.modalities)}")
+    if spec.search == "optuna":  # the trainings below are samples of its space
+        num_tried = spec.num_trials * len(spec.seeds)
+        total *= num_tried / max(1, len(trainings))
+        print(f"search       Optuna: {spec.num_trials} settings, {num_tried} trainings")
     print(f"trainings    {len(trainings)} to do, {len(trials(everything)) - len(missing)} are done")
     print(f"evaluations  {sum(not found.has(c) for c in everything)}")
     print(f"at a time    {num_at_once} x {threads} threads, {options.gpus_per_trial:g} GPUs each")
