@@ -1,0 +1,21 @@
+"""A study's tables in, a page that answers its question out.
+
+`build(OUT)` reads OUT/tables, OUT/spec.json and OUT/run.json and writes OUT/report: one HTML page
+that needs nothing else, its Markdown and CSV twins, and the figures as SVG and PDF for a paper. The
+same tables give the same bytes. Neither torch nor Ray is needed: a report is built on a laptop.
+"""
+
+from pathlib import Path
+
+
+def build(out: Path) -> Path:
+    """Write the report of the study in `out`; returns the page's path.
+
+    Raises:
+        DataError: there are no tables in `out`, or one cannot be read.
+        StorageError: `out` cannot be written.
+    """
+    # matplotlib takes half a second to import: not for everybody who imports the package
+    from daep_ray.report.write import write_report
+
+    return write_report(Path(out))

@@ -1,0 +1,170 @@
+"""Tables in, what may be claimed out: errors, the learning gate, paired comparisons.
+
+Everything that the page says in words, draws in its one figure or prints in its tables comes from
+one `Evidence`, so that the three cannot disagree.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from daep_ray.report.points import Abscissa, Line, Point, abscissa, flat, lines
+from daep_ray.report.source import MEAN, PCA, Study
+from daep_ray.study.statistics import (
+    GATE_MARGIN,
+    Difference,
+    holm,
+    paired_difference,
+    passes_gate,
+    repeat_over_seeds,
+)
+
+METRIC = "absolute_error"
+LEVEL = 0.05  # of the corrected p-values
+
+Errors = Mapping[str, Mapping[str, float]]  # cell -> object -> error
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One line against another at one configuration; negative: the first is better."""
+
+    first: Line
+    second: Line
+    x: Any
+    shape: str
+    difference: Difference
+    base: float  # the second's mean error over the compared seeds and objects
+    p: float  # corrected over all comparisons of the page
+    is_ranked: bool  # both have passed the learning gate
+
+    @property
+    def relative(self) -> tuple[float, float, float]:
+        """Difference and its interval as a share of the second's error."""
+        d = self.difference
+        return d.mean / self.base, d.low / self.base, d.high / self.base
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse`, `tie`, or `unranked`; a tie unless interval and corrected p agree."""
+        d = self.difference
+        if not self.is_ranked or math.isnan(d.mean):
+            return "unranked"
+        if self.p >= LEVEL or d.low <= 0 <= d.high:
+            return "tie"
+        return "better" if d.mean < 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One modality's."""
+
+    modality: str
+    x: Abscissa
+    errors: tuple[Line, ...]  # trained models, then PCA
+    mean: float | None  # error of the training mean
+    probes: tuple[Line, ...]
+    majority: float | None  # accuracy of always guessing the largest class
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def trained(self) -> list[Line]:
+        return [line for line in self.errors if not line.is_reference]
+
+    @property
+    def gate(self) -> float | None:
+        """The error that a model must reach to be ranked."""
+        return None if self.mean is None else (1 - GATE_MARGIN) * self.mean
+
+    def has_learnt(self, point: Point) -> bool:
+        """The learning gate; without a training mean nobody can tell, so nobody passes."""
+        return self.mean is not None and passes_gate(point.mean, self.mean)
+
+    def below_mean(self, point: Point) -> float:
+        """By which share a point is below the training mean's error."""
+        assert self.mean is not None
+        return 1 - point.mean / self.mean
+
+
+def gather(study: Study, modality: str) -> Evidence:
+    """Everything that the study says about a modality."""
+    x = abscissa(study)
+    values = study.values(modality, METRIC)
+    found = [line for line in lines(study, x, values) if line.model != MEAN]
+    probes = study.values(modality, "probe_accuracy")
+    evidence = Evidence(
+        modality=modality,
+        x=x,
+        errors=tuple(found),
+        mean=flat(study, x, values, MEAN),
+        probes=tuple(line for line in lines(study, x, probes) if line.model != MEAN),
+        majority=_majority(study, modality),
+        comparisons=(),
+    )
+    control = study.spec.get("control", "")
+    made = _comparisons(evidence, control, study.object_errors(modality, METRIC))
+    return replace(evidence, comparisons=tuple(made))
+
+
+def _majority(study: Study, modality: str) -> float | None:
+    found = study.values(modality, "probe_majority_accuracy").values()
+    return sum(found) / len(found) if found else None
+
+
+def _comparisons(evidence: Evidence, control: str, errors: Errors) -> list[Comparison]:
+    """The control with every other line, and every other model with PCA, at each configuration."""
+    pca = [line for line in evidence.errors if line.model == PCA]
+    models = sorted(evidence.trained, key=lambda line: line.model != control)  # control first
+    own = [line for line in models if line.model == models[0].model]
+    others = [line for line in models if line not in own]
+    pairs = [(a, b) for a in own for b in others if a.variant == b.variant]
+    pairs += [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
+    pairs += [(a, b) for a in models for b in pca]
+    found = [
+        comparison
+        for first, second in pairs
+        for point in first.points
+        if (comparison := _compare(evidence, first, second, point, errors)) is not None
+    ]
+    corrected = holm([c.difference.p for c in found])
+    return [replace(c, p=p) for c, p in zip(found, corrected, strict=True)]
+
+
+def _compare(
+    evidence: Evidence, first: Line, second: Line, point: Point, errors: Errors
+) -> Comparison | None:
+    """None where the second has nothing at this place."""
+    others = [q for q in second.at(point.x) if second.is_reference or q.shape == point.shape]
+    if not others:
+        return None
+    other = others[0]
+    a = _by_seed(point, errors)
+    seeds = [c.seed for c in point.cells if c.seed is not None]
+    if second.is_reference:
+        b = repeat_over_seeds(errors.get(other.cells[0].cell, {}), seeds)
+    else:
+        b = _by_seed(other, errors)
+    common = a.keys() & b.keys()
+    if not common:
+        return None
+    return Comparison(
+        first=first,
+        second=second,
+        x=point.x,
+        shape=point.shape,
+        difference=paired_difference(a, b),
+        base=sum(b[key] for key in sorted(common)) / len(common),
+        p=math.nan,
+        is_ranked=evidence.has_learnt(point)
+        and (second.is_reference or evidence.has_learnt(other)),
+    )
+
+
+def _by_seed(point: Point, errors: Errors) -> dict[tuple[int, str], float]:
+    return {
+        (cell.seed, object_id): error
+        for cell in point.cells
+        if cell.seed is not None
+        for object_id, error in errors.get(cell.cell, {}).items()
+    }

@@ -1,0 +1,94 @@
+"""Where it fails: residuals against position, median and 16-84 %, one line per chosen training."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from daep_ray.report.chosen import Chosen
+from daep_ray.report.marks import Label, canvas, corner, end_labels
+from daep_ray.report.numbers import MINUS, significant
+from daep_ray.report.source import Cell, Study
+from daep_ray.report.style import COLOURS, look, on_paper
+from daep_ray.report.svg import Drawing
+
+MOST_PANELS = 6
+
+
+@on_paper
+def residual_figure(
+    name: str, study: Study, modality: str, chosen: Chosen, units: dict[str, str], place: str
+) -> Drawing | None:
+    """None if no chosen training has a profile."""
+    rows = profile_rows(study, modality, chosen)
+    if not rows:
+        return None
+    panels = list(dict.fromkeys(row["category"] or "" for row in rows))[:MOST_PANELS]
+    each = 2.2 if len(panels) == 1 else 0.8
+    figure, axes = canvas(each * len(panels) + 0.72, [1.0] * len(panels), right=0.5)
+    high = 1.08 * max(max(abs(r["low"]), abs(r["high"])) for r in rows)
+    for ax, category in zip(axes, panels, strict=True):
+        ax.set_ylim(-high, high)
+        own = [r for r in rows if (r["category"] or "") == category]
+        labels = [_draw(ax, chosen, cell, own) for cell in chosen.cells]
+        ax.axhline(0, color=COLOURS["data"], lw=0.6, zorder=1)
+        if ax is axes[0]:
+            end_labels(ax, [label for label in labels if label])
+        if category:
+            corner(ax, category)
+    axes[0].set_title(f"reconstruction {MINUS} data (z units)")
+    axes[-1].set_xlabel(units["position"])
+    caption = f"With {place}. Thick: median residual of the test measurements; thin: 16 and 84 %."
+    alt = " ".join([caption, *words(rows, chosen, units)])
+    return Drawing(name, figure, alt, caption)
+
+
+def _draw(ax: Axes, chosen: Chosen, cell: Cell, rows: list[dict[str, Any]]) -> Label | None:
+    """A model's median and its 16-84 % range; the label stands where the upper edge ends."""
+    own = sorted((r for r in rows if r["cell"] == cell.cell), key=lambda r: r["position_low"])
+    if not own:
+        return None
+    style = look(cell.model)
+    place = [(r["position_low"] + r["position_high"]) / 2 for r in own]
+    median, low, high = ([r[k] for r in own] for k in ("median", "low", "high"))
+    for edge in (low, high):
+        ax.plot(place, edge, color=style.colour, ls=style.trace, lw=0.8, zorder=2)
+    if not cell.is_reference:
+        ax.fill_between(place, low, high, color=style.colour, alpha=0.07, lw=0, zorder=1)
+        ax.plot(place, median, color=style.colour, ls=style.trace, lw=1.6, zorder=3)
+    return Label(chosen.names[cell.cell], high[-1], style.colour)
+
+
+def profile_rows(study: Study, modality: str, chosen: Chosen) -> list[dict[str, Any]]:
+    """The profiles of the chosen trainings."""
+    return [
+        row
+        for cell in chosen.cells
+        for row in study.rows("profiles", cell=cell.cell, modality=modality).to_pylist()
+    ]
+
+
+def words(rows: list[dict[str, Any]], chosen: Chosen, units: dict[str, str]) -> list[str]:
+    """A sentence per trained model: where its residuals are widest, where most off centre."""
+    said = []
+    for cell in chosen.cells:
+        own = [r for r in rows if r["cell"] == cell.cell]
+        if cell.is_reference or not own:
+            continue
+        widest = max(own, key=lambda r: r["high"] - r["low"])
+        typical = float(np.median([(r["high"] - r["low"]) / 2 for r in own]))
+        off = max(own, key=lambda r: abs(r["median"]))
+        said.append(
+            f"{chosen.names[cell.cell]}: two thirds of the residuals lie within \u00b1"
+            f"{significant(typical)} z of their centre; the range is widest, \u00b1"
+            f"{significant((widest['high'] - widest['low']) / 2)}, at {_where(widest, units)}, and "
+            f"the median is furthest from 0, {significant(off['median'])}, at {_where(off, units)}."
+        )
+    return said
+
+
+def _where(row: dict[str, Any], units: dict[str, str]) -> str:
+    """A bin: `3600 to 3850 Å`, `63 to 72 day in g`."""
+    places = f"{row['position_low']:.4g} to {row['position_high']:.4g}".replace("-", MINUS)
+    places += f" {units['unit']}" if units["unit"] else ""
+    return places + (f" in {row['category']}" if row["category"] else "")

@@ -1,0 +1,121 @@
+"""One table, three outlets: the page, its Markdown twin, its CSV twin print the same entries.
+
+A column's numbers have the same decimals (three significant digits of its middle value); the CSV
+has every digit. What is missing says why.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from daep_ray.report.numbers import DIGITS, decimals, fixed, percent
+from daep_ray.study.statistics import Interval
+
+DOES_NOT_APPLY = "\u2014"  # a reference has no draws: nothing is missing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What one cell of a table says; `raw` is the number behind it."""
+
+    text: str
+    raw: float | str | None = None
+    spread: str = ""  # "± 0.006", or "−0.031 to −0.015"
+    low: float | None = None
+    high: float | None = None
+    is_best: bool = False
+    is_missing: bool = False
+
+    @property
+    def plain(self) -> str:
+        return f"{self.text} {self.spread}".strip()
+
+
+@dataclass(frozen=True)
+class Column:
+    """`kind`: text, number, state, code (monospaced), command (copied by a click)."""
+
+    key: str
+    title: str
+    entries: tuple[Entry, ...]
+    unit: str = ""
+    kind: str = "text"
+
+    @property
+    def head(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def room(self) -> int:
+        """Characters that the longest spread takes: kept free in every row, so points align."""
+        return max((len(e.spread) for e in self.entries), default=0)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table with a name (of its CSV) and a caption."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> list[tuple[Entry, ...]]:
+        return list(zip(*(c.entries for c in self.columns), strict=True))
+
+
+def missing(reason: str) -> Entry:
+    return Entry(f"missing: {reason}", None, is_missing=True)
+
+
+def text_column(key: str, title: str, words: Sequence[str], kind: str = "text") -> Column:
+    return Column(key, title, tuple(Entry(w, w) for w in words), kind=kind)
+
+
+def number_column(
+    key: str,
+    title: str,
+    values: Sequence[Interval | float | str],
+    unit: str = "",
+    best: Sequence[bool] = (),
+    num_decimals: int | None = None,
+    digits: int = DIGITS,
+) -> Column:
+    """Numbers with common decimals; an Interval shows its half width, a string is why one lacks."""
+    middles = [_middle(v) for v in values]
+    places = decimals(middles, digits) if num_decimals is None else num_decimals
+    bold = best or [False] * len(values)
+    entries = tuple(_entry(v, places, b) for v, b in zip(values, bold, strict=True))
+    return Column(key, title, entries, unit, "number")
+
+
+def _middle(value: Interval | float | str) -> float | None:
+    if isinstance(value, str):
+        return None
+    return value.mean if isinstance(value, Interval) else value
+
+
+def _entry(value: Interval | float | str, digits: int, is_best: bool) -> Entry:
+    if value == DOES_NOT_APPLY:
+        return Entry(DOES_NOT_APPLY)
+    if isinstance(value, str):
+        return missing(value)
+    if not isinstance(value, Interval):
+        return Entry(fixed(value, digits), value, is_best=is_best)
+    if value.count < 2:
+        return Entry(fixed(value.mean, digits), value.mean, is_best=is_best)
+    half = fixed(value.half_width, digits)
+    return Entry(fixed(value.mean, digits), value.mean, f"± {half}", value.low, value.high, is_best)
+
+
+def range_entry(mean: float, low: float, high: float, digits: int, is_best: bool) -> Entry:
+    """A difference with its interval: `−0.0231`, `−0.0310 to −0.0150`."""
+    if math.isnan(mean):
+        return missing("no object in common")
+    text, ends = fixed(mean, digits, sign=True), [fixed(v, digits, sign=True) for v in (low, high)]
+    return Entry(text, mean, " to ".join(ends), low, high, is_best)
+
+
+def percent_entry(fraction: float, sign: bool = False) -> Entry:
+    return Entry(percent(fraction, sign), fraction)

@@ -1,0 +1,41 @@
+"""A page in, one self-contained HTML file out: inline style, script and figures, no request.
+
+Every word from a survey or a user goes through jinja2's escaping; only our own SVG is marked safe.
+"""
+
+from functools import cache
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+from daep_ray.report.page import Page
+from daep_ray.report.svg import Drawing, inline
+
+
+def render(page: Page) -> str:
+    """The page's text."""
+    return _environment().get_template("page.html.j2").render(page=page)
+
+
+def template(name: str) -> str:
+    """A file of `templates/` as text."""
+    return (resources.files("daep_ray.report") / "templates" / name).read_text()
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(template),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["include_raw"] = lambda name: Markup(template(name))
+    environment.filters["svg"] = _svg
+    return environment
+
+
+def _svg(drawing: Drawing) -> Markup:
+    return Markup(inline(drawing))

@@ -1,0 +1,145 @@
+"""Small things that several figures draw: axes, line-end labels that do not overlap, bands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from daep_ray.report.points import Abscissa
+from daep_ray.report.style import COLOURS, COLUMN, paper
+
+
+@dataclass(frozen=True)
+class Label:
+    """Words at the end of a line."""
+
+    text: str
+    height: float  # in data units
+    colour: str
+
+
+def canvas(
+    height: float, rows: Sequence[float] = (1.0,), /, **margins: float
+) -> tuple[Figure, list[Axes]]:
+    """A figure one column wide with axes below each other, margins in inches."""
+    inch = {"left": 0.52, "right": 0.1, "bottom": 0.42, "top": 0.26, **margins}
+    with paper():
+        figure = Figure(figsize=(COLUMN, height))
+        grid = figure.add_gridspec(
+            len(rows),
+            1,
+            height_ratios=list(rows),
+            left=inch["left"] / COLUMN,
+            right=1 - inch["right"] / COLUMN,
+            bottom=inch["bottom"] / height,
+            top=1 - inch["top"] / height,
+            hspace=0.12,
+        )
+        axes: list[Axes] = []
+        for i in range(len(rows)):
+            axes.append(figure.add_subplot(grid[i], sharex=axes[0] if axes else None))
+            axes[i].yaxis.set_major_locator(MaxNLocator(5))
+        for above in axes[:-1]:
+            above.tick_params(labelbottom=False)
+    return figure, axes
+
+
+def set_abscissa(ax: Axes, x: Abscissa) -> None:
+    """Ticks at the study's own values, nothing between."""
+    places = [x.place(v) for v in x.values]
+    if x.is_log:
+        ax.set_xscale("log", base=2)
+        low, high = places[0] / 1.25, places[-1] * 1.25
+    else:
+        room = 0.08 * (places[-1] - places[0]) or 1.0
+        low, high = places[0] - room, places[-1] + room
+    ax.set_xlim(low, high)
+    ax.xaxis.set_major_locator(FixedLocator(places))
+    ax.xaxis.set_minor_locator(NullLocator())
+    names = {p: str(v) for p, v in zip(places, x.values, strict=True)}
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names.get(place, "")))
+    ax.set_xlabel(x.title)
+
+
+def end_labels(ax: Axes, labels: list[Label], size: float = 8.0) -> None:
+    """Write labels right of the axes at their lines' heights, moved apart where they touch."""
+    if not labels:
+        return
+    points = ax.get_window_extent().height * 72 / ax.figure.dpi  # the axes' height
+    low, high = ax.get_ylim()
+    wanted = [(label.height - low) / (high - low) * points for label in labels]
+    for label, place in zip(labels, spread(wanted, size * 1.25, points), strict=True):
+        ax.annotate(
+            label.text,
+            xy=(1, place / points),
+            xycoords="axes fraction",
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            ha="left",
+            fontsize=size,
+            color=label.colour,
+            annotation_clip=False,
+        )
+
+
+def spread(wanted: list[float], gap: float, top: float) -> list[float]:
+    """Places as near as possible to the wanted ones, at least `gap` apart, within [0, top].
+
+    Neighbours that would touch are joined into a block around their common centre, until none do.
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    blocks: list[list[int]] = []
+    for i in order:
+        blocks.append([i])
+        while (
+            len(blocks) > 1
+            and _start(blocks[-1], wanted, gap) < _end(blocks[-2], wanted, gap) + gap
+        ):
+            last = blocks.pop()
+            blocks[-1] += last
+    places = [0.0] * len(wanted)
+    for block in blocks:
+        start = _start(block, wanted, gap)
+        height = gap * (len(block) - 1)
+        start = min(max(start, 0.0), max(top - height, 0.0))
+        for rank, i in enumerate(block):
+            places[i] = start + rank * gap
+    return places
+
+
+def _start(block: list[int], wanted: list[float], gap: float) -> float:
+    return sum(wanted[i] for i in block) / len(block) - gap * (len(block) - 1) / 2
+
+
+def _end(block: list[int], wanted: list[float], gap: float) -> float:
+    return _start(block, wanted, gap) + gap * (len(block) - 1)
+
+
+def corner(ax: Axes, words: str) -> None:
+    """A panel's name, in its upper right corner."""
+    ax.text(0.99, 0.98, words, transform=ax.transAxes, ha="right", va="top", weight="bold")
+
+
+def muted(ax: Axes, text: str, xy: tuple[float, float], **kwargs: object) -> None:
+    """A small grey note in axes fractions."""
+    ax.text(*xy, text, transform=ax.transAxes, color=COLOURS["muted"], fontsize=7, **kwargs)  # type: ignore[arg-type]
+
+
+def key(figure: Figure, entries: Sequence[tuple[str, str, Any]], height: float) -> None:
+    """Names with a sample of their line (name, colour, dash; no dash: dots), at `height` inches."""
+    place, at = 0.12, height / figure.get_size_inches()[1]
+    for name, colour, dash in entries:
+        ends = [place / COLUMN, (place + 0.2) / COLUMN]
+        drawn: dict[str, Any] = {"ls": dash, "lw": 1.4}
+        if not dash:
+            ends, drawn = ends[1:], {"ls": "", "marker": "o", "ms": 2.2, "mew": 0}
+        sample = Line2D(ends, [at] * len(ends), color=colour, transform=figure.transFigure, **drawn)
+        figure.add_artist(sample)
+        words = figure.text((place + 0.25) / COLUMN, at, name, color=colour, va="center_baseline")
+        words.set_fontsize(7.5)
+        place += 0.25 + 0.068 * len(name) + 0.16

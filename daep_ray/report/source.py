@@ -1,0 +1,147 @@
+"""A study's folder in, `Study` out: the tables, the design and the circumstances, nothing computed.
+
+The report reads OUT/tables/*.parquet, OUT/spec.json and OUT/run.json and nothing else.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from daep_ray.errors import DataError
+from daep_ray.study import tables
+
+PREFERENCE = ("mean_of_draws", "one_draw", "one_step", "reference")  # the first one there is ranked
+MEAN, PCA = "mean", "pca"
+REFERENCES = (PCA, MEAN)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One row of the design: a training plus inference settings, or a reference."""
+
+    cell: str
+    training: str
+    evaluation: str
+    model: str
+    seed: int | None  # None: a reference
+    num_floats: int | None  # None: the mean of the training set
+    settings: dict[str, Any]  # the axes' values by dotted path
+    state: str
+    reason: str
+    num_objects: int | None
+    num_steps: int | None
+    num_parameters: int | None
+    seconds_training: float | None
+    seconds_evaluation: float | None
+    seconds_ray: float | None
+    seconds_data: float | None
+    config: dict[str, Any]
+    command: str
+
+    @property
+    def is_reference(self) -> bool:
+        return self.seed is None
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study left: everything that a report may use."""
+
+    spec: dict[str, Any]
+    run: dict[str, Any]
+    cells: tuple[Cell, ...]
+    tables: dict[str, pa.Table] = field(repr=False)
+
+    @property
+    def trained(self) -> list[Cell]:
+        """Cells that are trainings, failed ones included."""
+        return [c for c in self.cells if not c.is_reference]
+
+    @property
+    def modalities(self) -> list[str]:
+        """Modalities with a number in them; those measured together (`a+b`) have no page."""
+        found = sorted(set(self._column("metrics", "modality")))
+        return [m for m in found if "+" not in m]
+
+    def declaration(self, modality: str) -> dict[str, Any]:
+        """The modality as the manifest declares it, empty if the study does not say."""
+        declared = self.spec.get("data", {}).get("modalities", [])
+        return next((m for m in declared if m["name"] == modality), {})
+
+    def rows(self, table: str, **wanted: Any) -> pa.Table:
+        """The rows of a table whose columns have the wanted values."""
+        found = self.tables[table]
+        for column, value in wanted.items():
+            if found.num_rows:
+                found = found.filter(pc.equal(found[column], pa.scalar(value)))
+        return found
+
+    def values(self, modality: str, metric: str, estimate: str | None = None) -> dict[str, float]:
+        """A metric's value per cell; without an estimate, each cell's preferred one."""
+        order = (estimate,) if estimate else (*PREFERENCE, "probe")
+        found: dict[str, tuple[int, float]] = {}
+        for row in self.rows("metrics", modality=modality, metric=metric).to_pylist():
+            if row["estimate"] not in order or row["value"] is None or math.isnan(row["value"]):
+                continue
+            rank = order.index(row["estimate"])
+            if row["cell"] not in found or rank < found[row["cell"]][0]:
+                found[row["cell"]] = (rank, row["value"])
+        return {cell: value for cell, (_, value) in found.items()}
+
+    def object_errors(self, modality: str, metric: str) -> dict[str, dict[str, float]]:
+        """Per cell, the error of each test object in the cell's preferred estimate."""
+        rows = self.rows("objects", modality=modality, metric=metric)
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        if not rows.num_rows:
+            return {}
+        columns = (rows[c].to_pylist() for c in ("cell", "estimate", "object_id", "value"))
+        for cell, estimate, object_id, value in zip(*columns, strict=True):
+            if value is not None and math.isfinite(value):
+                found.setdefault(cell, {}).setdefault(estimate, {})[object_id] = value
+        return {
+            cell: next((by[e] for e in PREFERENCE if e in by), {}) for cell, by in found.items()
+        }
+
+    def _column(self, table: str, column: str) -> list[Any]:
+        rows = self.tables[table]
+        return rows[column].to_pylist() if column in rows.column_names else []
+
+
+def read(out: Path) -> Study:
+    """Read a study's folder.
+
+    Raises:
+        DataError: there are no tables, or a file cannot be read.
+    """
+    found = tables.read_all(out)
+    cells = found.pop("cells").to_pylist()
+    if not cells:
+        raise DataError(f"the study at {str(out)!r} has no cells: run it again on the same --out")
+    return Study(
+        spec=_json(out / "spec.json"),
+        run=_json(out / "run.json"),
+        cells=tuple(_cell(row) for row in cells),
+        tables=found,
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise DataError(
+            f"{str(path)!r} is no readable JSON ({error}): run the study again on the same --out"
+        ) from None
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    parsed = {key: json.loads(row[key] or "{}") for key in ("settings", "config")}
+    whole = {**row, **parsed, "reason": row["reason"] or "", "command": row["command"] or ""}
+    return Cell(**{f.name: whole[f.name] for f in fields(Cell)})

@@ -1,0 +1,40 @@
+"""The files of a report: the page, its twins, its figures; each replaced in one step."""
+
+import os
+from pathlib import Path
+
+from daep_ray.errors import storage_error
+from daep_ray.report import html, svg, twins
+from daep_ray.report.page import compose
+from daep_ray.report.source import read
+
+
+def write_report(out: Path) -> Path:
+    """Read OUT's tables and write OUT/report; see `daep_ray.report.build`."""
+    page = compose(read(out))
+    files = {f"figures/{name}": c for d in page.drawings for name, c in svg.files(d).items()}
+    files |= {f"{grid.name}.csv": twins.comma_separated(grid).encode() for grid in page.grids}
+    files["report.md"] = twins.markdown(page).encode()
+    files["index.html"] = html.render(page).encode()
+    folder = out / "report"
+    try:
+        for name, content in files.items():
+            _replace(folder / name, content)
+        _remove_others(folder / "figures", {name for name in files if name.startswith("figures/")})
+    except OSError as error:
+        raise storage_error(error, folder) from error
+    return folder / "index.html"
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    staged.write_bytes(content)
+    staged.replace(path)
+
+
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Figures of an earlier build that this one does not have would be mistaken for its own."""
+    for path in folder.glob("*.*") if folder.is_dir() else ():
+        if path.suffix in (".svg", ".pdf") and f"figures/{path.name}" not in kept:
+            path.unlink()
