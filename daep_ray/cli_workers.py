@@ -59,7 +59,6 @@ def _start_ray(config: RunConfig) -> None:
         address="local",
         num_cpus=room.num_cpus,
         include_dashboard=False,
-        object_store_memory=session.OBJECT_STORE_BYTES,
         _temp_dir=str(session.temporary_folder()),
         **quiet,
     )

@@ -21,7 +21,7 @@ from daep_ray.train.ray_worker import fit
 
 def training_rows(scratch: Path, quick: bool) -> list[Row]:
     """A training of the preset `smoke` on light curves: rate, and the share of waiting for data."""
-    survey = Survey.make(scratch / "stream", 1_000 if quick else 10_000)
+    survey = Survey.make(scratch, 1_000 if quick else 10_000)
     settings = {"optimisation.num_objects": 4_000 if quick else 20_000}
     config = override(preset("smoke"), {**settings, "modalities": ["photometry"]})
     result = fit(config, survey.path, scratch / "training")
@@ -34,7 +34,7 @@ def training_rows(scratch: Path, quick: bool) -> list[Row]:
 
 def overhead_rows(scratch: Path, quick: bool) -> list[Row]:
     """Seconds of a small study beside training and evaluation, per training."""
-    survey = Survey.make(scratch / "stream", 1_000 if quick else 10_000)
+    survey = Survey.make(scratch, 1_000 if quick else 10_000)
     settings = {
         "modalities": ["photometry"],
         "optimisation.num_objects": 2_000,
