@@ -92,32 +92,27 @@ def spread(wanted: list[float], gap: float, top: float) -> list[float]:
 
     Neighbours that would touch are joined into a block around their common centre, until none do.
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
     blocks: list[list[int]] = []
-    for i in order:
+    for i in sorted(range(len(wanted)), key=lambda i: wanted[i]):
         blocks.append([i])
-        while (
-            len(blocks) > 1
-            and _start(blocks[-1], wanted, gap) < _end(blocks[-2], wanted, gap) + gap
-        ):
-            last = blocks.pop()
-            blocks[-1] += last
+        while len(blocks) > 1:
+            before, last = blocks[-2:]
+            start = _start(before, wanted, gap, top)
+            if _start(last, wanted, gap, top) >= start + gap * len(before):
+                break
+            blocks[-2:] = [before + last]
     places = [0.0] * len(wanted)
     for block in blocks:
-        start = _start(block, wanted, gap)
-        height = gap * (len(block) - 1)
-        start = min(max(start, 0.0), max(top - height, 0.0))
         for rank, i in enumerate(block):
-            places[i] = start + rank * gap
+            places[i] = _start(block, wanted, gap, top) + rank * gap
     return places
 
 
-def _start(block: list[int], wanted: list[float], gap: float) -> float:
-    return sum(wanted[i] for i in block) / len(block) - gap * (len(block) - 1) / 2
-
-
-def _end(block: list[int], wanted: list[float], gap: float) -> float:
-    return _start(block, wanted, gap) + gap * (len(block) - 1)
+def _start(block: list[int], wanted: list[float], gap: float, top: float) -> float:
+    """Where a block of labels begins: around its members' centre, but inside."""
+    height = gap * (len(block) - 1)
+    centre = sum(wanted[i] for i in block) / len(block)
+    return min(max(centre - height / 2, 0.0), max(top - height, 0.0))
 
 
 def corner(ax: Axes, words: str) -> None:

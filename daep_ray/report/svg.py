@@ -7,6 +7,7 @@ print), its text takes the page's font, and its ids are made unique on the page.
 import io
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -27,18 +28,23 @@ class Drawing:
     alt: str
     caption: str
 
+    @cached_property
+    def svg(self) -> str:
+        """The SVG file's text."""
+        return _svg(self.figure)
+
 
 def files(drawing: Drawing) -> dict[str, bytes]:
     """`<name>.svg` and `<name>.pdf`."""
     return {
-        f"{drawing.name}.svg": _svg(drawing.figure).encode(),
+        f"{drawing.name}.svg": drawing.svg.encode(),
         f"{drawing.name}.pdf": _pdf(drawing.figure),
     }
 
 
 def inline(drawing: Drawing) -> str:
     """The SVG element for the page."""
-    text = _svg(drawing.figure)
+    text = drawing.svg
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from daep_ray.errors import storage_error
+from daep_ray.errors import require_writable, storage_error
 from daep_ray.report import html, svg, twins
 from daep_ray.report.page import compose
 from daep_ray.report.source import read
@@ -11,7 +11,9 @@ from daep_ray.report.source import read
 
 def write_report(out: Path) -> Path:
     """Read OUT's tables and write OUT/report; see `daep_ray.report.build`."""
-    page = compose(read(out))
+    study = read(out)
+    require_writable(out / "report")
+    page = compose(study)
     files = {f"figures/{name}": c for d in page.drawings for name, c in svg.files(d).items()}
     files |= {f"{grid.name}.csv": twins.comma_separated(grid).encode() for grid in page.grids}
     files["report.md"] = twins.markdown(page).encode()

@@ -1,0 +1,144 @@
+"""The page in a real browser: it sorts, filters, copies; no error, no request, no overflow."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from tests.report.fake_study import Fake
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.slow  # a browser needs seconds to start
+Scheme = Literal["light", "dark"]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FAKE = Fake(failed=("daep/4/1",))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip(f"no browser on this machine (looked for {', '.join(BROWSERS)})")
+    with sync_api.sync_playwright() as playwright:
+        # no sandbox: tests may run as root in a container; the page is our own
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser: "Browser", page_of: Callable[[Fake], Path]) -> Iterator["Page"]:
+    """The page, opened; complaints and requests are collected and must be none."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    tab = context.new_page()
+    complaints: list[str] = []
+    requests: list[str] = []
+    tab.on(
+        "console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None
+    )
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    address = page_of(FAKE).as_uri()
+    tab.goto(address)
+    yield tab
+    assert complaints == []
+    assert [r for r in requests if r != address and not r.startswith("data:")] == []
+    context.close()
+
+
+def column(tab: "Page", name: str) -> list[str]:
+    """The visible words of a column of the table of trainings."""
+    heads = tab.locator("#trainings-table thead th").all_inner_texts()
+    place = next(i for i, head in enumerate(heads) if head.strip().startswith(name))
+    rows = tab.locator("#trainings-table tbody tr:visible").all()
+    return [row.locator("td").nth(place).inner_text().strip() for row in rows]
+
+
+def test_a_click_sorts_by_value_and_a_second_one_turns_it(tab: "Page") -> None:
+    button = tab.locator("#trainings-table .sort", has_text="error")
+    button.click()
+    errors = column(tab, "error")
+    assert errors[-1] == "missing: failed"  # what is missing is last, whichever way
+    numbers = [float(e) for e in errors[:-1]]
+    assert numbers == sorted(numbers)
+    button.press("Enter")
+    errors = column(tab, "error")
+    assert errors[-1] == "missing: failed"
+    assert [float(e) for e in errors[:-1]] == sorted(numbers, reverse=True)
+    assert tab.locator('th[aria-sort="descending"]').count() == 1
+
+
+def test_words_and_states_filter(tab: "Page") -> None:
+    assert tab.locator("#count").inner_text() == "18 of 18 shown"
+    tab.fill("#filter", "VAE")
+    assert set(column(tab, "model")) == {"VAE"}
+    assert tab.locator("#count").inner_text() == "9 of 18 shown"
+    tab.fill("#filter", "")
+    tab.select_option("#state", "failed")
+    assert column(tab, "reason") == [
+        "the loss became non-finite at step 412 (samples sn1999aa:3, sn2004dk:1)"
+    ]
+
+
+def test_a_click_copies_the_command(tab: "Page") -> None:
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    button = tab.locator("#trainings-table .copy").first
+    button.click()
+    sync_api.expect(button).to_have_text("copied")
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("daep-ray train DATA --out RUN --set model.bottleneck.length=2")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(tab: "Page", width: int, scheme: Scheme) -> None:
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size({"width": width, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
+    small = tab.evaluate(
+        """() => [...document.querySelectorAll('figure svg')]
+              .map((svg) => svg.getBoundingClientRect().width)"""
+    )
+    assert min(small) >= min(320, width - 40)
+
+
+CONTRAST = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const luminance = (colour) => channels(colour)
+    .map((c) => c / 255)
+    .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const page = luminance(getComputedStyle(document.body).backgroundColor);
+  const ratio = (ink) => (Math.max(ink, page) + 0.05) / (Math.min(ink, page) + 0.05);
+  return [...document.querySelectorAll('h1, p, li, td, dd, dt, figcaption, a')]
+    .map((e) => [ratio(luminance(getComputedStyle(e).color)), e.textContent.slice(0, 40)])
+    .filter(([r]) => r < 4.5);
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_the_page(tab: "Page", scheme: Scheme) -> None:
+    """WCAG AA: at least 4.5 to 1."""
+    tab.emulate_media(color_scheme=scheme)
+    assert tab.evaluate(CONTRAST) == []
+
+
+def test_the_keyboard_reaches_everything(tab: "Page") -> None:
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.className") == "skip"
+    unreachable = tab.evaluate(
+        """() => [...document.querySelectorAll('button, a, input, select, summary, .scroll')]
+              .filter((e) => e.tabIndex < 0).length"""
+    )
+    assert unreachable == 0
+
+
+def test_on_paper_it_is_light_and_without_controls(tab: "Page") -> None:
+    tab.emulate_media(media="print", color_scheme="dark")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not tab.locator(".controls").is_visible()

@@ -1,0 +1,245 @@
+"""A report: the same bytes from the same tables, whole in one file, whatever the tables lack."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from daep_ray.errors import DataError, StorageError
+from daep_ray.report import build
+from daep_ray.report.html import render
+from daep_ray.report.page import compose
+from daep_ray.report.source import read
+from tests.report.fake_study import Fake, make
+
+ALL_FAILED = tuple(f"{m}/{n}/0" for m in ("daep", "vae") for n in (2, 4, 8))
+DESIGNS = {
+    "whole": Fake(),
+    "photometry": Fake(modality="photometry", seeds=(0, 1), failed=("daep/4/1",)),
+    "one seed": Fake(seeds=(0,)),
+    "one model": Fake(models=("daep",), seeds=(0,)),
+    "one size": Fake(sizes=((4, 4),)),
+    "several shapes": Fake(sizes=((2, 2), (4, 1), (4, 4)), seeds=(0, 1)),
+    "three models": Fake(models=("daep", "vae", "maep"), seeds=(0, 1)),
+    "no references": Fake(references=(), seeds=(0,)),
+    "no training mean": Fake(references=("pca",), seeds=(0,)),
+    "no probe": Fake(
+        without_metrics=(
+            "probe_accuracy",
+            "probe_macro_f1",
+            "probe_balanced_accuracy",
+            "probe_majority_accuracy",
+        )
+    ),
+    "no error": Fake(without_metrics=("absolute_error",), seeds=(0,)),
+    "not trained": Fake(is_trained=False, seeds=(0, 1)),
+    "all failed": Fake(seeds=(0,), failed=ALL_FAILED),
+    "all failed, nothing else": Fake(seeds=(0,), failed=ALL_FAILED, references=()),
+}
+VOID = {"meta", "link", "br", "input", "img", "hr"}
+
+
+class Structure(HTMLParser):
+    """Open tags, ids and addresses of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.scripts = 0
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+        self.scripts += tag == "script"
+        for name, value in attrs:
+            if name == "id" and value:
+                self.ids[value] += 1
+            if name in ("href", "src", "xlink:href") and value:
+                self.addresses.append(value)
+            assert not name.startswith("on"), f"an inline handler: {name}"
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+
+def parse(text: str) -> Structure:
+    structure = Structure()
+    structure.feed(text)
+    return structure
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_study_gets_a_whole_page(name: str, text_of: Callable[[Fake], str]) -> None:
+    text = text_of(DESIGNS[name])
+    structure = parse(text)
+    assert not structure.open
+    assert [i for i, n in structure.ids.items() if n > 1] == []
+    assert len(text.encode()) < 3_000_000
+    inside = {a[1:] for a in structure.addresses if a.startswith("#")}
+    assert inside <= structure.ids.keys()
+    words = " ".join(structure.words)
+    assert not re.search(r"\b(nan|None|inf|NaN|Undefined)\b", words)
+
+
+def test_addresses_lead_to_files_beside_the_page_and_nowhere_else(
+    page_of: Callable[[Fake], Path],
+) -> None:
+    page = page_of(DESIGNS["photometry"])
+    outside = [a for a in parse(page.read_text()).addresses if not a.startswith(("#", "data:,"))]
+    assert outside
+    for address in outside:
+        assert (page.parent / address).is_file(), address
+
+
+def test_a_rebuilt_report_is_byte_equal(page_of: Callable[[Fake], Path], tmp_path: Path) -> None:
+    """Law 15: elsewhere, in a process where Python hashes differently, in another time zone."""
+    page = page_of(DESIGNS["photometry"])
+    shutil.copytree(page.parent.parent, tmp_path / "copy", ignore=lambda *_: ["report"])
+    code = "import sys; from pathlib import Path; from daep_ray.report import build; "
+    code += "build(Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    command = [sys.executable, "-c", code, str(tmp_path / "copy")]
+    subprocess.run(command, check=True, env=environment)
+    before = digests(page.parent)
+    assert digests(tmp_path / "copy" / "report") == before
+    assert any(name.endswith(".pdf") for name in before)
+
+
+def test_a_rebuilt_report_has_no_figure_of_an_earlier_one(tmp_path: Path) -> None:
+    build(make(tmp_path, replace(DESIGNS["all failed"], modality="photometry")))
+    page = build(make(tmp_path, DESIGNS["all failed"]))
+    assert not list(page.parent.glob("figures/*photometry*"))
+    assert list(page.parent.glob("figures/*spectrum*"))
+
+
+def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
+    evil = "</svg><script>alert(1)</script><img src=x onerror=alert(2)>../'\"&"
+    page = build(make(tmp_path, Fake(modality=evil, seeds=(0,), name=evil)))
+    text = page.read_text()
+    assert "<script>alert" not in text
+    assert "<img" not in text
+    structure = parse(text)  # refuses handlers
+    assert structure.scripts == 1
+    assert not structure.open
+    assert {p.parent for p in (tmp_path / "report").rglob("*.svg")} == {tmp_path / "report/figures"}
+    markdown = (page.parent / "report.md").read_text()
+    assert "<script>" not in markdown.replace("\\<", "")
+
+
+def test_a_failed_training_keeps_its_row_and_its_reason(page_of: Callable[[Fake], Path]) -> None:
+    page = page_of(DESIGNS["photometry"]).read_text()
+    assert "the loss became non-finite at step 412 (samples sn1999aa:3, sn2004dk:1)" in page
+    assert "7 of 8 trainings" not in page
+    assert "11 of 12 trainings, 1 failed" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no probe", "missing: probe accuracy: no probe was run"),
+        ("no error", "missing: error: no cell of the tables has an error"),
+        ("all failed", "missing: examples: no training has finished"),
+        ("no training mean", "missing: no training mean"),
+    ],
+)
+def test_what_is_missing_says_why(name: str, words: str, text_of: Callable[[Fake], str]) -> None:
+    assert words in text_of(DESIGNS[name])
+
+
+def test_every_figure_has_a_sentence_for_those_who_cannot_see_it(
+    text_of: Callable[[Fake], str],
+) -> None:
+    text = text_of(DESIGNS["whole"])
+    titles = re.findall(
+        r'<svg role="img" aria-labelledby="([\w-]+)" [^>]*><title id="([\w-]+)">([^<]+)<', text
+    )
+    assert len(titles) == text.count("<svg ") == 9
+    for label, own, sentence in titles:
+        assert label == own
+        assert sentence.endswith(".")
+        assert len(sentence) > 40
+
+
+def test_figures_in_the_page_follow_light_and_dark(page_of: Callable[[Fake], Path]) -> None:
+    """No colour is left in the page's figures that a variable does not give."""
+    text = page_of(DESIGNS["photometry"]).read_text()
+    figures = re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL)
+    assert not [c for f in figures for c in re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", f)]
+    variables = set(re.findall(r"var\(--([\w-]+)\)", "".join(figures)))
+    assert variables <= set(re.findall(r"--([\w-]+):", text))
+
+
+def test_files_for_a_paper_keep_their_colours_and_have_no_date(
+    page_of: Callable[[Fake], Path],
+) -> None:
+    folder = page_of(DESIGNS["photometry"]).parent / "figures"
+    svg = (folder / "error-photometry.svg").read_text()
+    assert "#d55e00" in svg
+    assert "var(--" not in svg
+    assert "dc:date" not in svg
+    assert b"CreationDate" not in (folder / "error-photometry.pdf").read_bytes()
+
+
+def test_a_folder_without_tables_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^no study at .*--out\)$"):
+        build(tmp_path)
+
+
+def test_a_cut_table_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,)))
+    path = out / "tables" / "metrics.parquet"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"metrics\.parquet"):
+        build(out)
+
+
+def test_a_broken_spec_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,)))
+    (out / "spec.json").write_text('{"name": ')
+    with pytest.raises(DataError, match=r"spec\.json"):
+        build(out)
+
+
+def test_a_report_needs_no_spec_and_no_run(tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,)))
+    (out / "spec.json").unlink()
+    (out / "run.json").unlink()
+    text = render(compose(read(out)))
+    assert "missing: not in spec.json" in text
+    assert "missing: not in run.json" in text
+
+
+def test_a_place_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,)))
+    (out / "report").write_text("a file where a folder must be")
+    with pytest.raises(StorageError):
+        build(out)

@@ -1,0 +1,83 @@
+"""Numbers: three significant digits, one number of decimals per column, a real minus."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daep_ray.report import numbers
+from daep_ray.report.grid import DOES_NOT_APPLY, number_column
+from daep_ray.study.statistics import Interval, seed_interval
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.18734, "0.187"),
+        (12.44, "12.4"),
+        (96_000, "96\u202f000"),
+        (-0.0231, "\u22120.0231"),
+        (0.0, "0.000"),
+        (1.23e-7, "1.23e\u221207"),
+    ],
+)
+def test_a_lone_number_has_three_significant_digits(value: float, text: str) -> None:
+    assert numbers.significant(value) == text
+
+
+@given(st.floats(1e-3, 1e5))
+def test_three_digits_lose_less_than_half_a_per_cent(value: float) -> None:
+    shown = float(numbers.significant(value).replace(numbers.NARROW, ""))
+    assert abs(shown - value) <= 0.0051 * value
+
+
+@given(st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=8))
+def test_a_column_has_one_number_of_decimals(values: list[float]) -> None:
+    texts = [e.text for e in number_column("x", "x", values).entries]
+    assert len({len(t.partition(".")[2]) for t in texts}) == 1
+
+
+@given(st.floats(-1, 1))
+def test_a_rounded_zero_has_no_sign(value: float) -> None:
+    text = numbers.fixed(value / 1000, 1, sign=True)
+    assert text == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"), [(0.1234, "12"), (0.0421, "4.2"), (-0.05, "\u22125.0"), (0.0, "0")]
+)
+def test_per_cent(fraction: float, text: str) -> None:
+    assert numbers.percent(fraction) == f"{text}\u202f%"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(42, "42 s"), (725, "12 min 5 s"), (11_220, "3 h 7 min"), (0.0312, "0.031 s")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert numbers.duration(seconds).replace(numbers.NARROW, " ") == text
+
+
+def test_listings() -> None:
+    assert [numbers.listing(list("abc")[:n]) for n in range(4)] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+    ]
+
+
+def test_an_interval_needs_two_values_and_a_gap_needs_a_reason() -> None:
+    values: list[Interval | float | str] = [
+        seed_interval([0.5]),
+        seed_interval([0.4, 0.6]),
+        "failed",
+        DOES_NOT_APPLY,
+    ]
+    one, two, failed, none = number_column("x", "x", values).entries
+    assert (one.text, one.spread) == ("0.500", "")
+    half = 12.7062 * math.sqrt(0.02) / math.sqrt(2)  # Student's t for one degree of freedom
+    assert two.spread == f"\u00b1 {half:.3f}"
+    assert (failed.text, failed.is_missing) == ("missing: failed", True)
+    assert (none.text, none.is_missing) == (DOES_NOT_APPLY, False)
