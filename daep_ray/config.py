@@ -73,7 +73,7 @@ class EvaluationConfig(Settings):
     sampler: SamplerConfig = DPMSolverConfig(num_steps=10)
     num_draws: int = Field(8, ge=1)
     max_objects: int = Field(200, ge=1)
-    token_budget: int = Field(65536, ge=1)  # measurements x draws in one pass
+    token_budget: int = Field(8192, ge=1)  # measurements in one pass; larger for a GPU
     probe_label: str | None = "class"  # None: no probe
     num_probe_splits: int = Field(10, ge=1)
     seed: int = 0
@@ -127,20 +127,22 @@ def evaluation_fingerprint(config: RunConfig, training: str) -> str:
 
 
 _SMALL_MODEL: dict[str, Any] = {
-    "model.width": 64,
     "model.num_heads": 4,
     "model.encoder.num_layers": 2,
     "model.decoder.num_layers": 2,
 }
 
+# At these budgets many small steps learn more than few large ones: light curves with daep after
+# 35,000 objects, validation error 0.116 at 1,024 measurements a step against 0.166 at 4,096.
 PRESETS: dict[str, dict[str, Any]] = {
-    # minutes on two cores, the built-in survey
+    # minutes on two cores, the built-in survey: short sequences, so one stage
     "smoke": {
         **_SMALL_MODEL,
-        "model.width": 48,
-        "model.decoder.num_latents": 16,
-        "optimisation.num_objects": 40_000,
-        "optimisation.token_budget": 4096,
+        "model.width": 32,
+        "model.decoder.kind": "single_stage",
+        "model.decoder.num_layers": 2,
+        "optimisation.num_objects": 16_000,
+        "optimisation.token_budget": 1024,
         "evaluation.num_draws": 8,
         "evaluation.max_objects": 100,
         "runtime.progress_seconds": 5.0,
@@ -148,9 +150,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # an hour on two cores, real spectra
     "laptop": {
         **_SMALL_MODEL,
+        "model.width": 64,
         "model.decoder.num_latents": 32,
-        "optimisation.num_objects": 96_000,
-        "optimisation.token_budget": 8192,
+        "optimisation.num_objects": 64_000,
+        "optimisation.token_budget": 2048,
     },
     # the paper's sizes on GPUs
     "cluster": {
@@ -159,6 +162,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "evaluation.num_draws": 50,
         "evaluation.max_objects": 2_000,
         "evaluation.sampler.num_steps": 20,
+        "evaluation.token_budget": 262_144,
         "runtime.stream": "ray",
         "runtime.num_workers": 1,
     },

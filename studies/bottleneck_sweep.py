@@ -17,23 +17,30 @@ from daep_ray.study_cli import main
 
 CODES = {  # (length, width)
     "smoke": [(1, 2), (2, 2), (4, 4)],
-    "laptop": [(2, 2), (4, 2), (4, 4), (8, 4)],
+    "laptop": [(2, 2), (4, 4), (8, 4)],
     "cluster": [(1, 2), (2, 2), (4, 2), (4, 4), (8, 4), (8, 8), (16, 8)],
 }
-SEEDS = {"smoke": 2, "laptop": 1, "cluster": 3}
-OVERRIDES: dict[str, dict[str, object]] = {"smoke": {}, "laptop": {}, "cluster": {}}
+SEEDS = {"smoke": 2, "laptop": 2, "cluster": 3}
+MAX_LENGTH = {"smoke": None, "laptop": 128, "cluster": None}  # measurements per sequence
+# The paper's beta of 0.1 starves a small code: held-out error on SNID spectra after 16,000 objects
+# 0.260 with 0.1 and 0.240 with 0.001, on synthetic light curves 0.162 and 0.115. Both models tuned.
+BETA = 0.001
 
 
 def build(base: RunConfig, preset: str) -> StudySpec:
     """The design of a preset."""
+    lengths = {f"recipe.modalities.{m}.max_length": MAX_LENGTH[preset] for m in base.modalities}
     return StudySpec(
         name="bottleneck_sweep",
         title="How small can the bottleneck be?",
         question="How small can the bottleneck be, and does diffusion beat a VAE there?",
         expectation="Errors fall with the number of floats; daep is below the VAE, both below PCA.",
-        base=override(base, OVERRIDES[preset]),
+        base=override(base, lengths),
         axes=(Axis(("model.bottleneck.length", "model.bottleneck.width"), CODES[preset]),),
-        models={"daep": {"objective.kind": "daep"}, "vae": {"objective.kind": "vae"}},
+        models={
+            "daep": {"objective.kind": "daep"},
+            "vae": {"objective.kind": "vae", "objective.beta": BETA},
+        },
         seeds=tuple(range(SEEDS[preset])),
     )
 

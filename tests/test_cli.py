@@ -141,7 +141,6 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "model.num_heads": 2,
         "model.encoder.num_layers": 1,
         "model.decoder.num_layers": 1,
-        "model.decoder.num_latents": 4,
         "optimisation.num_objects": 64,
         "evaluation.num_draws": 2,
         "evaluation.sampler.num_steps": 2,

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from daep_ray.nn.ragged import Rows
 
+SHARPNESS = 2.0  # gain of queries and of keys at the start
+
 
 def _nothing(query: Tensor, key_value: Tensor) -> Tensor:
     """Zeros where there is nothing to read or nobody who reads.
@@ -110,15 +112,30 @@ def folds(num_queries: int, num_rows: int, width: int, num_heads: int) -> bool:
     return 2 * columns <= width and num_rows > 2 * columns
 
 
+def linear(num_in: int, num_out: int, gain: float = 1.0, bias: bool = True) -> nn.Linear:
+    """A linear layer whose outputs have `gain` times the spread of its inputs at the start."""
+    layer = nn.Linear(num_in, num_out, bias=bias)
+    nn.init.normal_(layer.weight, std=gain * num_in**-0.5)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 class CrossAttention(nn.Module):
-    """Queries read a context; both are normalised by the caller."""
+    """Queries read a context; both are normalised by the caller.
+
+    Scores begin wide (`SHARPNESS`), so that from the start different queries read different places;
+    near-uniform attention hands every query the same mean, and learning begins with a long wait.
+    """
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.to_query = nn.Linear(width, width, bias=False)
-        self.to_key_value = nn.Linear(width, 2 * width, bias=False)
-        self.to_output = nn.Linear(width, width, bias=False)
+        self.to_query = linear(width, width, SHARPNESS, bias=False)
+        self.to_key_value = linear(width, 2 * width, bias=False)
+        self.to_output = linear(width, width, bias=False)
+        with torch.no_grad():
+            self.to_key_value.weight[:width] *= SHARPNESS
 
     def forward(self, x: Tensor, context: Tensor, rows: Rows, context_rows: Rows) -> Tensor:
         """(Nq, D), (Nk, D) -> (Nq, D)."""
@@ -156,8 +173,8 @@ class SelfAttention(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.to_query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.to_output = nn.Linear(width, width, bias=False)
+        self.to_query_key_value = linear(width, 3 * width, bias=False)
+        self.to_output = linear(width, width, bias=False)
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         """(N, D) -> (N, D)."""
@@ -170,4 +187,4 @@ class FeedForward(nn.Sequential):
     """D -> ratio x D -> D on every row."""
 
     def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.SiLU(), nn.Linear(hidden, width))
+        super().__init__(linear(width, hidden), nn.SiLU(), linear(hidden, width))

@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from daep_ray.nn.attention import FeedForward, SelfAttention
+from daep_ray.nn.attention import FeedForward, SelfAttention, linear
 from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig
 from daep_ray.nn.embed import TimeEmbedding
 from daep_ray.nn.perceiver import LatentBlock, ReadBlock, learnt_rows, spread
@@ -109,7 +109,7 @@ class Decoder(nn.Module):
         super().__init__()
         width, bottleneck, config = model.width, model.bottleneck, model.decoder
         self.tokenizer = Tokenizer(model.tokenizer, width, layout, has_value=is_noisy)
-        self.code = nn.Linear(bottleneck.width, width)
+        self.code = linear(bottleneck.width, width)
         self.code_place = learnt_rows(bottleneck.length, width)
         self.time = TimeEmbedding(width) if is_noisy else None
         self.stage = (
@@ -118,9 +118,7 @@ class Decoder(nn.Module):
             else SingleStage(model, config.num_layers)
         )
         self.output_norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, 1)
-        nn.init.normal_(self.output.weight, std=0.1 * width**-0.5)
-        nn.init.zeros_(self.output.bias)
+        self.output = linear(width, 1, gain=0.1)
 
     def condition(self, code: Tensor, query: PackedSequence, num_draws: int = 1) -> Conditions:
         """Code (K * B, M, Z), the draws one after the other, and a query of B samples."""

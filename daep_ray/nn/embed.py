@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from daep_ray.nn.attention import linear
+
 
 class Sinusoids(nn.Module):
     """[sin(w x), cos(w x)] with frequencies w log-spaced from `highest` down to `lowest`.
@@ -41,7 +43,7 @@ class NumberEmbedding(nn.Module):
         super().__init__()
         self.sinusoids = Sinusoids((highest,), lowest, num_frequencies)
         self.mlp = nn.Sequential(
-            nn.Linear(self.sinusoids.num_features, width), nn.SiLU(), nn.Linear(width, width)
+            linear(self.sinusoids.num_features, width), nn.SiLU(), linear(width, width, 3.0)
         )
 
     def forward(self, x: Tensor) -> Tensor:

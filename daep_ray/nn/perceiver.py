@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from daep_ray.nn.attention import CrossAttention, FeedForward, SelfAttention
+from daep_ray.nn.attention import CrossAttention, FeedForward, SelfAttention, linear
 from daep_ray.nn.config import ModelConfig, TwoStageEncoderConfig
 from daep_ray.nn.ragged import Rows
 from daep_ray.nn.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
             self.latent_norm = nn.LayerNorm(width)
             self.gather = ReadBlock(*block)
         self.output_norm = nn.LayerNorm(width)
-        self.output = nn.Linear(width, num_outputs)
+        self.output = linear(width, num_outputs)
 
     def forward(self, sequence: PackedSequence) -> Tensor:
         tokens, token_rows = self.tokenizer(sequence)

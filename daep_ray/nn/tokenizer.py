@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from daep_ray.errors import ConfigError
+from daep_ray.nn.attention import linear
 from daep_ray.nn.config import TokenizerConfig
 from daep_ray.nn.embed import NumberEmbedding, Sinusoids
 from daep_ray.nn.ragged import Rows
@@ -71,7 +72,7 @@ class Tokenizer(nn.Module):
             )
         self.sinusoids = Sinusoids(scales, config.lowest_scale, config.num_frequencies)
         self.position = nn.Sequential(
-            nn.Linear(self.sinusoids.num_features, width), nn.SiLU(), nn.Linear(width, width)
+            linear(self.sinusoids.num_features, width), nn.SiLU(), linear(width, width, 3.0)
         )
         self.categories = nn.ModuleList(nn.Embedding(size, width) for size in layout.category_sizes)
         self.value = nn.Parameter(torch.randn(1, 1, width)) if has_value else None

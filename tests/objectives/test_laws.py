@@ -223,7 +223,7 @@ def test_11_overfits_eight_curves(objective: Objective, make_batch: Make, change
     """Mean absolute error of the mean of 8 draws below 0.15, where the curves' spread is 0.64."""
     batch = curves(8, 16, make_batch, changed)
     optimiser = torch.optim.AdamW(objective.parameters(), lr=1e-2, weight_decay=0)
-    num_steps = 400
+    num_steps = 800
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, num_steps)
     for step in range(num_steps):
         optimiser.zero_grad()
