@@ -26,7 +26,7 @@ def daep(decoder: DecoderConfig | None = None, **settings: object) -> Daep:
     torch.manual_seed(0)
     decoder = decoder or TwoStageDecoderConfig(num_layers=2, num_latents=4)
     model = ModelConfig(width=16, num_heads=2, decoder=decoder)
-    return Daep(DaepConfig(**settings), model, LAYOUTS)  # type: ignore[arg-type]
+    return Daep(DaepConfig(**settings), model, LAYOUTS)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ Make = Callable[[list[int]], PackedBatch]
 
 def vae(**settings: object) -> Vae:
     torch.manual_seed(0)
-    return Vae(VaeConfig(**settings), ModelConfig(width=16, num_heads=2), LAYOUTS)  # type: ignore[arg-type]
+    return Vae(VaeConfig(**settings), ModelConfig(width=16, num_heads=2), LAYOUTS)
 
 
 def test_kl_is_torchs() -> None:
@@ -35,6 +35,7 @@ def test_the_loss_is_the_elbo_of_each_object(
 ) -> None:
     objective, batch = vae(likelihood=likelihood, reduction=reduction, beta=0.3), make_batch([5, 3])
     sequence, noise = batch.sequences["m"], Noise(1, 2, batch.sample_ids)
+    assert sequence.value is not None
     loss = objective(batch, noise)
     with torch.no_grad():
         code = objective.encode(batch)
