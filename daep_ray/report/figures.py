@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from daep_ray.report.evidence import Evidence
 from daep_ray.report.marks import Label, canvas, end_labels, muted, set_abscissa
@@ -39,8 +40,10 @@ def error_figure(name: str, evidence: Evidence) -> Drawing:
     ax.set_title("reconstruction error (z units)")
     caption = "Mean absolute error on test objects, in units of the training set's scatter (z)."
     if any(len(p.values) > 1 for line in lines for p in line.points):
-        caption += " Faint: each seed; band: 95 % interval over seeds (Student's t)."
-        if max(len(p.values) for line in lines for p in line.points) == 2:
+        num_seeds = max(len(p.values) for line in lines for p in line.points)
+        drawn = "band" if num_seeds > 2 else "bar"
+        caption += f" Faint: each seed; {drawn}: 95 % interval over seeds (Student's t)."
+        if num_seeds == 2:
             caption += " Two seeds can only give a wide one."
     if mean is not None:
         caption += f" Shaded: less than {percent(GATE_MARGIN)} below the training mean."
@@ -81,11 +84,12 @@ def probe_figure(name: str, evidence: Evidence) -> Drawing:
 def _draw_lines(ax: Axes, lines: tuple[Line, ...], x: Abscissa) -> list[Label]:
     labels = []
     variants: dict[str, int] = {}
-    for line in lines:
+    for rank, line in enumerate(lines):
         style = look(line.model)
         number = variants[style.colour] = variants.get(style.colour, -1) + 1
         dash = style.dash if number == 0 else VARIANT_DASHES[number % len(VARIANT_DASHES)]
-        _draw_band(ax, line, x, style.colour)
+        dodge = 2.5 * (rank - (len(lines) - 1) / 2)  # points: bars must not hide each other
+        _draw_band(ax, line, x, style.colour, dodge)
         places, heights = by_place(line, x, lambda p: p.mean)
         width = 1.5 if style.dash == "-" else 1.0
         ls = dash if x.is_numeric else ""
@@ -105,22 +109,28 @@ def _draw_point(ax: Axes, place: float, point: Point, style: Look) -> None:
     ax.plot(place, point.mean, style.marker, color=style.colour, ms=4.2, mew=thick, zorder=4)
 
 
-def _draw_band(ax: Axes, line: Line, x: Abscissa, colour: str) -> None:
-    """The interval over seeds: a band between neighbours that both have one, else a bar."""
-    known = [x.place(p.x) for p in line.points if p.interval.count > 1]
-    line = replace(line, points=tuple(p for p in line.points if x.place(p.x) in known))
+def _draw_band(ax: Axes, line: Line, x: Abscissa, colour: str, dodge: float) -> None:
+    """The interval over seeds: a band between neighbours that both have one, else a bar.
+
+    Two seeds give an interval 13 standard errors wide: a bar, because bands would hide the lines.
+    """
+    points = tuple(p for p in line.points if p.interval.count > 1)
+    line = replace(line, points=points)
     _, low = by_place(line, x, lambda p: p.interval.low)
     places, high = by_place(line, x, lambda p: p.interval.high)
+    has_band = x.is_numeric and all(p.interval.count > 2 for p in points)
     order = [x.place(v) for v in x.values]
     ranks = [order.index(place) for place in places]
     for i, rank in enumerate(ranks):
-        if x.is_numeric and i + 1 < len(ranks) and ranks[i + 1] == rank + 1:
+        if has_band and i + 1 < len(ranks) and ranks[i + 1] == rank + 1:
             both = slice(i, i + 2)
             ax.fill_between(
                 places[both], low[both], high[both], color=colour, alpha=0.14, lw=0, zorder=1
             )
-        elif not (x.is_numeric and rank - 1 in ranks):
-            ax.vlines(places[i], low[i], high[i], color=colour, alpha=0.5, lw=1.2, zorder=1)
+        elif not (has_band and rank - 1 in ranks):
+            aside = ax.transData + ScaledTranslation(dodge / 72, 0, ax.figure.dpi_scale_trans)
+            bar = [places[i]] * 2
+            ax.plot(bar, [low[i], high[i]], color=colour, alpha=0.5, lw=1.0, transform=aside)
 
 
 def _draw_level(ax: Axes, value: float, model: str, words: str = "") -> Label:

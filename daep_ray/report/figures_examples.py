@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from daep_ray.report.chosen import Chosen
-from daep_ray.report.marks import canvas, corner, key
+from daep_ray.report.marks import canvas, corner, key, thousands
 from daep_ray.report.numbers import listing, significant
 from daep_ray.report.source import Cell, Study
 from daep_ray.report.style import COLOURS, COLUMN, look, on_paper
@@ -32,24 +32,29 @@ class Example:
     label: str | None
     percentile: int
     by_cell: dict[str, dict[str, np.ndarray]]
+    vocabulary: tuple[str, ...] = ()
 
     @property
     def data(self) -> dict[str, np.ndarray]:
         return next(iter(self.by_cell.values()))
 
     @property
-    def categories(self) -> list[Any]:
-        """By number of measurements, six at most, then in their order along the axis."""
+    def categories(self) -> list[str]:
+        """The six with most measurements, in the vocabulary's order."""
         words, counts = np.unique(self.data["category"].astype(str), return_counts=True)
-        fullest = words[np.argsort(-counts, kind="stable")][:MOST_PANELS]
-        first = {w: i for i, w in reversed(list(enumerate(self.data["category"].astype(str))))}
-        return sorted(fullest, key=lambda w: (first[w], w))
+        fullest = words[np.argsort(-counts, kind="stable")][:MOST_PANELS].tolist()
+        return sorted(fullest, key=lambda w: (w not in self.vocabulary, self._place(w), w))
+
+    def _place(self, word: str) -> int:
+        return self.vocabulary.index(word) if word in self.vocabulary else 0
 
 
 def examples(study: Study, modality: str, chosen: Chosen) -> list[Example]:
     """The samples that every chosen cell shows, by percentile."""
     tables = {c.cell: study.rows("examples", cell=c.cell, modality=modality) for c in chosen.cells}
     tables = {cell: table for cell, table in tables.items() if table.num_rows}
+    declared = study.declaration(modality).get("categories") or [{}]
+    vocabulary = declared[0].get("vocabulary", ())
     found = []
     kinds: dict[str, int] = {}
     for table in tables.values():
@@ -64,7 +69,8 @@ def examples(study: Study, modality: str, chosen: Chosen) -> list[Example]:
             if columns["sample_id"]:
                 head = {k: columns[k][0] for k in ("object_id", "label")}
                 by_cell[cell] = _arrays(columns)
-        found.append(Example(sample, head["object_id"], head["label"], kinds[sample], by_cell))
+        named = (sample, head["object_id"], head["label"], kinds[sample])
+        found.append(Example(*named, by_cell, tuple(vocabulary)))
     return found
 
 
@@ -121,6 +127,7 @@ def _panel(ax: Axes, example: Example, cells: list[Cell], category: str) -> None
     ax.set_ylim(*_limits(example, cells, category))
     if category:
         ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.yaxis.set_major_formatter(thousands())
 
 
 def _draw_data(ax: Axes, data: dict[str, np.ndarray]) -> None:
@@ -153,6 +160,7 @@ def _residuals(ax: Axes, example: Example, cells: list[Cell], panels: list[str])
     high = 1.1 * float(np.quantile(np.abs(np.concatenate(spread)), 0.99)) or 1.0
     ax.set_ylim(-high, high)
     ax.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+    ax.yaxis.set_major_formatter(thousands())
     ax.set_ylabel("residual")
 
 
@@ -180,7 +188,7 @@ def caption(place: str, has_noiseless: bool) -> str:
     """What the row of examples shows, and how they were chosen."""
     noiseless = "dotted: the survey's noiseless value; " if has_noiseless else ""
     return (
-        f"With {place}. Black: data with errors; {noiseless}lines: mean of each model's draws; "
+        f"With {place}. Points: data with errors; {noiseless}lines: mean of each model's draws; "
         "bands: 90 % of the draws. Below: reconstruction minus data. Chosen by rule, not by model: "
         "the test objects at the 10th, 50th and 90th percentile of the error that the training "
         "mean makes on them, the same for every model."

@@ -89,6 +89,8 @@ def words(rows: list[dict[str, Any]], chosen: Chosen, units: dict[str, str]) -> 
 
 def _where(row: dict[str, Any], units: dict[str, str]) -> str:
     """A bin: `3600 to 3850 Å`, `63 to 72 day in g`."""
-    places = f"{row['position_low']:.4g} to {row['position_high']:.4g}".replace("-", MINUS)
+    digits = 0 if abs(row["position_high"]) >= 1000 else 1
+    places = " to ".join(f"{row[k]:.{digits}f}" for k in ("position_low", "position_high"))
+    places = places.replace("-", MINUS)
     places += f" {units['unit']}" if units["unit"] else ""
     return places + (f" in {row['category']}" if row["category"] else "")

@@ -16,7 +16,7 @@ SHARES = (  # name, colour, hatch: never by colour alone
     ("training", "share-a", ""),
     ("evaluation", "share-b", ""),
     ("data", "share-c", "////"),
-    ("Ray", "share-d", "...."),
+    ("Ray", "share-d", ""),
 )
 LEAST_WRITTEN = 0.12  # smaller shares have no room for their number
 

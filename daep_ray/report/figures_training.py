@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from daep_ray.report.evidence import Evidence
-from daep_ray.report.marks import Label, canvas, end_labels
+from daep_ray.report.marks import Label, canvas, end_labels, thousands
 from daep_ray.report.numbers import listing, percent, significant
 from daep_ray.report.points import Line, Point
 from daep_ray.report.source import Study
@@ -150,12 +150,5 @@ def _leave_out_the_start(ax: Axes, values: list[np.ndarray]) -> None:
 def _seen_axis(ax: Axes) -> None:
     ax.set_xlim(0, None)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: _thousands(v)))
+    ax.xaxis.set_major_formatter(thousands())
     ax.set_xlabel("objects seen")
-
-
-def _thousands(value: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"

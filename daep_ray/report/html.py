@@ -34,7 +34,13 @@ def _environment() -> jinja2.Environment:
     )
     environment.globals["include_raw"] = lambda name: Markup(template(name))
     environment.filters["svg"] = _svg
+    environment.filters["breakable"] = _breakable
     return environment
+
+
+def _breakable(path: str) -> Markup:
+    """A dotted path that may be broken after its dots."""
+    return Markup(".<wbr>").join(path.split("."))
 
 
 def _svg(drawing: Drawing) -> Markup:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from daep_ray.report.numbers import MINUS
 from daep_ray.report.points import Abscissa
 from daep_ray.report.style import COLOURS, COLUMN, paper
 
@@ -20,6 +21,19 @@ class Label:
     text: str
     height: float  # in data units
     colour: str
+
+
+def _thousands(value: float, _: int | None = None) -> str:
+    """`96k`, `1.5M`: a tick that leaves room for its axis' name."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * size or (abs(value) >= size and letter == "M"):
+            return f"{value / size:g}{letter}".replace("-", MINUS)
+    return f"{value:.10g}".replace("-", MINUS)
+
+
+def thousands() -> FuncFormatter:
+    """A formatter of its own for every axis: matplotlib binds it to one."""
+    return FuncFormatter(_thousands)
 
 
 def canvas(

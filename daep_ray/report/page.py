@@ -1,6 +1,7 @@
 """A study in, everything that its page shows out: words, drawings, tables. No HTML here."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from daep_ray.report import chosen as rule
 from daep_ray.report import (
@@ -86,7 +87,7 @@ def compose(study: Study) -> Page:
     spec = study.spec
     return Page(
         question=spec.get("question") or spec.get("title") or "A study without a question",
-        title=spec.get("title") or spec.get("name") or "study",
+        title=_title(spec),
         answer=parts[0].answer,
         subtitle=provenance.subtitle(study, ", ".join(modalities)),
         parts=parts,
@@ -101,6 +102,13 @@ def compose(study: Study) -> Page:
         configuration=provenance.configuration(study),
         command=provenance.command(study),
     )
+
+
+def _title(spec: dict[str, Any]) -> str:
+    """The study's title; its name where the question says the title already."""
+    title, question = spec.get("title") or "", spec.get("question") or ""
+    is_said = question.lower().startswith(title.lower().rstrip("?. "))
+    return (spec.get("name", "study") if is_said else title).replace("_", " ")
 
 
 def _part(study: Study, evidence: Evidence) -> Part:

@@ -4,6 +4,7 @@ A *configuration* is a model with the axes' values; its cells differ in the seed
 x-axis is the number of code floats when the study varies it, else the study's first axis.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
@@ -37,7 +38,8 @@ class Abscissa:
         return self.is_numeric and min(self.values) > 0 and max(self.values) >= 8 * min(self.values)
 
     def of(self, cell: Cell) -> Any:
-        return cell.num_floats if self.path == FLOATS else cell.settings.get(self.path)
+        """The cell's place, None where it has none."""
+        return cell.num_floats if self.path == FLOATS else _value(cell, self.path)
 
     def place(self, value: Any) -> float:
         """Where a value is drawn: itself, or its rank if it is a word."""
@@ -91,13 +93,23 @@ class Line:
 def abscissa(study: Study) -> Abscissa:
     """The study's x-axis."""
     floats = sorted({c.num_floats for c in study.trained if c.num_floats is not None})
-    candidates = [a["path"] for a in study.spec.get("axes", [])]
     if len(floats) < 2:
-        for path in candidates:
-            values = {c.settings[path] for c in study.trained if path in c.settings}
+        for path in (axis["path"] for axis in study.spec.get("axes", [])):
+            values = {_value(c, path) for c in study.trained} - {None}
             if path != "objective.kind" and len(values) > 1:
-                return Abscissa(path, path.split(".")[-1].replace("_", " "), _ordered(values))
+                return Abscissa(path, _last(path), _ordered(values))
     return Abscissa(FLOATS, "code floats", tuple(floats))
+
+
+def _value(cell: Cell, path: str) -> Any:
+    """An axis' value; a list as its text, because places are compared and sorted."""
+    value = cell.settings.get(path)
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _last(path: str) -> str:
+    """The axis in words: `model.position_scale` -> `position scale`."""
+    return path.split(".")[-1].replace("_", " ")
 
 
 def _ordered(values: set[Any]) -> tuple[Any, ...]:
@@ -106,16 +118,12 @@ def _ordered(values: set[Any]) -> tuple[Any, ...]:
 
 def variant(cell: Cell, x: Abscissa, study: Study) -> str:
     """What tells this cell from others of its model and x: the further axes, in words."""
-    further = [
-        path
-        for path in varied(study)
-        if path not in (x.path, "objective.kind") and not (x.path == FLOATS and path in CODE_PATHS)
-    ]
-    return ", ".join(
-        f"{p.split('.')[-1].replace('_', ' ')} {cell.settings[p]}"
-        for p in further
-        if p in cell.settings
-    )
+    told = {x.path, "objective.kind", *(CODE_PATHS if x.path == FLOATS else ())}
+    for axis in study.spec.get("axes", []):
+        if axis["path"] in told:
+            told |= set(axis.get("tied_to", ()))  # goes in step with what is told
+    further = [path for path in varied(study) if path not in told and path in cell.settings]
+    return ", ".join(f"{_last(path)} {_value(cell, path)}" for path in further)
 
 
 def varied(study: Study) -> list[str]:
@@ -146,11 +154,10 @@ def lines(study: Study, x: Abscissa, values: dict[str, float]) -> list[Line]:
     """One line per model and variant through its configurations, control and references last."""
     groups: dict[tuple[str, str], dict[tuple[Any, str], list[Cell]]] = {}
     for cell in study.cells:
-        if cell.cell in values and x.of(cell) is not None:
-            line = groups.setdefault(
-                (cell.model, "" if cell.is_reference else variant(cell, x, study)), {}
-            )
-            line.setdefault((x.of(cell), shape(cell)), []).append(cell)
+        name = "" if cell.is_reference else variant(cell, x, study)
+        for place in _places(cell, x, study) if cell.cell in values else ():
+            line = groups.setdefault((cell.model, name), {})
+            line.setdefault((place, shape(cell)), []).append(cell)
     found = []
     for (model, name), configurations in groups.items():
         points = [
@@ -160,6 +167,14 @@ def lines(study: Study, x: Abscissa, values: dict[str, float]) -> list[Line]:
         found.append(Line(model, name, tuple(points)))
     order = model_order(study)
     return sorted(found, key=lambda line: (order.index(line.model), line.variant))
+
+
+def _places(cell: Cell, x: Abscissa, study: Study) -> list[Any]:
+    """Where a cell stands: PCA everywhere that a model has as many floats."""
+    if x.of(cell) is not None or cell.num_floats is None:
+        return [] if x.of(cell) is None else [x.of(cell)]
+    alike = {x.of(c) for c in study.trained if c.num_floats == cell.num_floats}
+    return [value for value in x.values if cell.is_reference and value in alike]
 
 
 def _point(place: Any, kind: str, cells: list[Cell], values: dict[str, float]) -> Point:

@@ -51,7 +51,8 @@ def answer(study: Study, evidence: Evidence) -> Answer:
     if not against:
         return Answer("none", _alone(evidence, learnt[0]))
     found = [_pair(evidence, a, b) for a, b in against]
-    sentence = found[0].sentence + _cost(study, *against[0]) + "."
+    cost = "" if found[0].kind == "untrained" else _cost(study, *against[0])
+    sentence = f"{found[0].sentence}{cost}."
     more = [f"{other.sentence}." for other in found[1:]]
     more += _pca(evidence) if against[0][1].model != PCA else []
     kind = found[0].kind
@@ -116,11 +117,7 @@ def _pair(evidence: Evidence, first: Line, second: Line) -> Answer:
     losses = [c for c in ranked if c.verdict == "worse"]
     ties = [c for c in ranked if c.verdict == "tie"]
     if not ranked:
-        return Answer(
-            "untrained",
-            f"Not trained enough: {first.name} and {second.name} do not both beat the training "
-            f"mean by {percent(GATE_MARGIN)} at any place where they can be compared",
-        )
+        return Answer("untrained", _incomparable(evidence, first, second))
     if len(ties) == len(ranked):
         return Answer("tie", _tie(evidence, first, second, ties))
     if len(wins) == len(ranked) or len(losses) == len(ranked):
@@ -135,6 +132,19 @@ def _pair(evidence: Evidence, first: Line, second: Line) -> Answer:
     return Answer("mixed", f"It depends on the {_axis(evidence)}: {'; '.join(said)}")
 
 
+def _incomparable(evidence: Evidence, first: Line, second: Line) -> str:
+    """Why two models are not ranked anywhere."""
+    gate = percent(GATE_MARGIN)
+    neither = [a for a in (first, second) if not any(map(evidence.has_learnt, a.points))]
+    if not neither or second.is_reference:
+        why = f"at no {_axis(evidence)} do both beat the training mean by {gate}"
+    else:
+        do = "does" if len(neither) == 1 else "do"
+        names = listing([a.name for a in neither])
+        why = f"{names} {do} not beat the training mean by {gate} at any {_axis(evidence)}"
+    return f"Not trained enough to compare {first.name} with {second.name}: {why}"
+
+
 def _winner(evidence: Evidence, first: Line, second: Line, all_: list[Comparison]) -> str:
     """In the winner's words; its relative gain is measured on the loser's error."""
     is_first = all_[0].verdict == "better"
@@ -146,13 +156,13 @@ def _winner(evidence: Evidence, first: Line, second: Line, all_: list[Comparison
             f"{winner.name} reconstructs better than {loser.name} at "
             f"{evidence.x.label(all_[0].x)}: its error is {each[0]} lower"
         )
-    ends = [0, len(all_) - 1]
-    by = " and by ".join(f"{each[i]} at {_place(evidence, all_[i])}" for i in ends)
-    places = "both" if len(all_) == 2 else f"all {len(all_)}"
-    return (
-        f"{winner.name} reconstructs better than {loser.name} at {places} {_axis(evidence)}s: "
-        f"its error is lower by {by}"
-    )
+    by = " and by ".join(f"{each[i]} at {_place(evidence, all_[i])}" for i in (0, -1))
+    # unranked sizes are not among `all_`
+    is_everywhere = len(all_) == max(len(first.points), len(second.points))
+    number = "both" if len(all_) == 2 else f"all {len(all_)}"
+    where = f"{number} {_axis(evidence, plural=True)}" if is_everywhere else _places(evidence, all_)
+    claim = f"{winner.name} reconstructs better than {loser.name} at {where}"
+    return f"{claim}: its error is lower by {by}"
 
 
 def _gain(c: Comparison, is_first: bool) -> tuple[float, float, float]:
@@ -200,11 +210,13 @@ def _places(evidence: Evidence, found: list[Comparison]) -> str:
     return evidence.x.labels(values)
 
 
-def _axis(evidence: Evidence) -> str:
-    """What the places are: sizes, shapes where several have as many floats, or the axis."""
+def _axis(evidence: Evidence, plural: bool = False) -> str:
+    """What the places are: sizes, shapes where several have as many floats, or the axis' values."""
+    number = "s" if plural else ""
+    if evidence.x.path != FLOATS:
+        return f"value{number} of {evidence.x.title}"
     shared = any(len(line.at(p.x)) > 1 for line in evidence.trained for p in line.points)
-    is_code = evidence.x.path == FLOATS
-    return ("code shape" if shared else "code size") if is_code else evidence.x.title
+    return f"code shape{number}" if shared else f"code size{number}"
 
 
 def _cost(study: Study, first: Line, second: Line) -> str:
@@ -226,7 +238,7 @@ def _seconds(line: Line) -> float | None:
 
 def _pca(evidence: Evidence) -> list[str]:
     """How the models stand against PCA with as many floats."""
-    said = []
+    said: dict[str, list[str]] = {}  # what is said -> of which models
     for first, second in _pairs(evidence):
         if second.model != PCA:
             continue
@@ -235,8 +247,12 @@ def _pca(evidence: Evidence) -> list[str]:
             found = [c for c in _of(evidence, first, second) if c.verdict == verdict]
             parts += [f"{words} at {_places(evidence, found)}"] if found else []
         if parts:
-            said.append(f"{first.name} is {listing(parts)}")
-    return [f"Against PCA with as many floats: {'; '.join(said)}."] if said else []
+            said.setdefault(listing(parts), []).append(first.name)
+    parts = [
+        f"{listing(names)} {'is' if len(names) == 1 else 'are'} {words}"
+        for words, names in said.items()
+    ]
+    return [f"Against PCA with as many floats: {'; '.join(parts)}."] if parts else []
 
 
 def _is_beaten_by_pca(evidence: Evidence) -> bool:

@@ -25,7 +25,9 @@ class Fake:
     without_metrics: tuple[str, ...] = ()  # metrics that nobody measured
     is_trained: bool = True
     num_test: int = 34
-    gain: dict[str, float] = field(default_factory=dict)  # factor on a model's error
+    gain: dict[str, float] = field(
+        default_factory=dict
+    )  # on the error of a model, or "model/length"
     name: str = "bottleneck sweep"
 
 
@@ -101,4 +103,10 @@ def error_of(cell: Cell, fake: Fake) -> float:
     assert cell.num_floats is not None
     level = LEVEL.get(cell.model, 0.55) * cell.num_floats ** SLOPE.get(cell.model, -0.39)
     noise = cell.rng().normal(1.0, 0.025) if cell.seed is not None else 1.0
-    return min(level * noise * fake.gain.get(cell.model, 1.0), MEAN_ERROR)
+    return min(level * noise * _gain(cell, fake), MEAN_ERROR)
+
+
+def _gain(cell: Cell, fake: Fake) -> float:
+    """The factor on this cell's error: of its model and length, else of its model."""
+    of_model = fake.gain.get(cell.model, 1.0)
+    return fake.gain.get(f"{cell.model}/{cell.shape[0]}", of_model) if cell.shape else of_model

@@ -1,6 +1,7 @@
 """A report: the same bytes from the same tables, whole in one file, whatever the tables lack."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from daep_ray.report import build
 from daep_ray.report.html import render
 from daep_ray.report.page import compose
 from daep_ray.report.source import read
+from daep_ray.study import tables
 from tests.report.fake_study import Fake, make
 
 ALL_FAILED = tuple(f"{m}/{n}/0" for m in ("daep", "vae") for n in (2, 4, 8))
@@ -45,7 +47,7 @@ DESIGNS = {
     "all failed": Fake(seeds=(0,), failed=ALL_FAILED),
     "all failed, nothing else": Fake(seeds=(0,), failed=ALL_FAILED, references=()),
 }
-VOID = {"meta", "link", "br", "input", "img", "hr"}
+VOID = {"meta", "link", "br", "input", "img", "hr", "wbr"}
 
 
 class Structure(HTMLParser):
@@ -153,6 +155,40 @@ def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
     assert {p.parent for p in (tmp_path / "report").rglob("*.svg")} == {tmp_path / "report/figures"}
     markdown = (page.parent / "report.md").read_text()
     assert "<script>" not in markdown.replace("\\<", "")
+
+
+def with_axis(out: Path, path: str, values: list[object]) -> Path:
+    """A study whose code sizes have become values of another axis, all with 16 floats."""
+    make(out, Fake(sizes=((2, 2), (4, 4), (8, 8)), seeds=(0, 1)))
+    cells = tables.read(out, "cells").to_pylist()
+    for row in cells:
+        if row["seed"] is not None:
+            settings = {path: values[(4, 16, 64).index(row["num_floats"])]}
+            row |= {"num_floats": 16, "settings": json.dumps(settings)}
+    kept = [row for row in cells if row["model"] != "pca" or row["num_floats"] == 16]
+    tables.write(out / "tables", {"cells": tables.from_rows("cells", kept)})
+    spec = json.loads((out / "spec.json").read_text())
+    spec["axes"] = [{"path": path, "values": values}]
+    (out / "spec.json").write_text(json.dumps(spec))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "place"),
+    [
+        ("evaluation.sampler.num_steps", [5, 10, 20], "at num steps 5 and by"),
+        ("objective.prediction", ["epsilon", "v", "x0"], "at prediction epsilon and by"),
+        ("model.tokenizer.position_scale", [[1, 1], [1, 30], [30, 30]], "position scale [1, 1]"),
+    ],
+)
+def test_a_study_of_another_axis_has_it_as_its_x(
+    path: str, values: list[object], place: str, tmp_path: Path
+) -> None:
+    text = render(compose(read(with_axis(tmp_path, path, values))))
+    words = " ".join(parse(text).words)
+    assert place in words
+    assert path.rpartition(".")[2].replace("_", " ") in words
+    assert "Against PCA with as many floats: daep" in words
 
 
 def test_a_failed_training_keeps_its_row_and_its_reason(page_of: Callable[[Fake], Path]) -> None:

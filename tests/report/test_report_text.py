@@ -28,8 +28,7 @@ def test_a_winner_is_named_with_interval_and_cost(tmp_path: Path) -> None:
     assert f"95{NARROW}% interval" in found.sentence
     assert "training daep takes 1.3" in found.sentence
     assert found.more == (
-        "Against PCA with as many floats: daep is better at 4, 16 and 64 floats; "
-        "VAE is better at 4, 16 and 64 floats.",
+        "Against PCA with as many floats: daep and VAE are better at 4, 16 and 64 floats.",
     )
 
 
@@ -43,6 +42,16 @@ def test_the_gain_is_a_share_of_the_losers_error(tmp_path: Path) -> None:
     first = answer(tmp_path / "a", Fake(sizes=((4, 4),)))
     second = answer(tmp_path / "b", Fake(sizes=((4, 4),), models=("vae", "daep")))
     assert first.sentence == second.sentence
+
+
+def test_different_winners_at_different_sizes_are_both_named(tmp_path: Path) -> None:
+    found = answer(tmp_path, Fake(gain={"daep/2": 1.5}))
+    assert found.kind == "mixed"
+    before, after = found.sentence.split("; ", 1)
+    assert before.startswith("It depends on the code size: daep's error is up to")
+    assert before.endswith("lower than VAE's at 16 and 64 floats")
+    assert after.startswith("daep's error is ")
+    assert "higher than VAE's at 4 floats; training daep takes" in after
 
 
 def test_equal_models_tie(tmp_path: Path) -> None:
@@ -75,9 +84,19 @@ def test_a_model_that_fails_the_gate_at_one_size_is_left_out_there(tmp_path: Pat
     assert any(
         s.startswith("Not trained enough, and not ranked: VAE at 4 floats") for s in found.more
     )
+    assert "at 16 and 64 floats: its error" in found.sentence
     vae = [c for c in evidence.comparisons if "vae" in (c.first.model, c.second.model) and c.x == 4]
     assert vae
     assert {c.verdict for c in vae} == {"unranked"}
+
+
+def test_two_models_that_never_pass_together_are_not_compared(tmp_path: Path) -> None:
+    found = answer(tmp_path, Fake(gain={"vae": 5.0}))
+    assert found.kind == "untrained"
+    assert found.sentence == (
+        "Not trained enough to compare daep with VAE: VAE does not beat the training mean by "
+        f"20{NARROW}% at any code size."
+    )
 
 
 def test_without_a_training_mean_nothing_is_ranked(tmp_path: Path) -> None:
