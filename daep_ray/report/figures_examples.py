@@ -92,7 +92,9 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
         _panel(ax, example, cells, category)
     _residuals(axes[-1], example, cells, panels)
     axes[-1].set_xlabel(units["position"])
-    figure.text(0.01, 0.5 + RESIDUAL / 2 / height, units["value"], rotation=90, va="center")
+    middles = {units["value"]: 0.5 + RESIDUAL / 2 / height, "residual": _middle(axes[-1])}
+    for words, middle in middles.items():
+        figure.text(0.01, middle, words, rotation=90, va="center")
     label = f", {example.label}" if example.label else ""
     top = height - 0.1
     figure.text(
@@ -103,6 +105,12 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
     traces = [(chosen.names[c.cell], look(c.model).colour, look(c.model).trace) for c in cells]
     key(figure, [("data", COLOURS["data"], ""), *traces], height - 0.31)
     return Drawing(name, figure, _alt(example, chosen, cells, label), "")
+
+
+def _middle(ax: Axes) -> float:
+    """The height of the axes' middle, as a share of the figure's."""
+    box = ax.get_position()
+    return float(box.y0 + box.y1) / 2
 
 
 def _alt(example: Example, chosen: Chosen, cells: list[Cell], label: str) -> str:
@@ -161,7 +169,6 @@ def _residuals(ax: Axes, example: Example, cells: list[Cell], panels: list[str])
     ax.set_ylim(-high, high)
     ax.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
     ax.yaxis.set_major_formatter(thousands())
-    ax.set_ylabel("residual")
 
 
 def _limits(example: Example, cells: list[Cell], category: str) -> tuple[float, float]:
