@@ -34,6 +34,7 @@ from daep_ray.study.state import Study, StudyResult
 from daep_ray.study.store import Store
 from daep_ray.study.trial import Outcome, Trial, last_value, run_trial, trials
 from daep_ray.study.watch import Plan, Watch
+from daep_ray.train.prepare import is_streamed
 
 _REPORT_SECONDS = 2.0  # a trial tells how far it is no more often
 
@@ -126,11 +127,7 @@ def _announcement(study: Study) -> str:
 
 def _num_datasets(config: RunConfig, shards: ShardFolder) -> int:
     """Ray Data pipelines of a trial: one per rank, none where the survey is held in memory."""
-    runtime = config.runtime
-    is_streamed = runtime.stream == "ray" or (
-        runtime.stream == "auto" and shards.num_bytes > runtime.memory_bytes
-    )
-    return runtime.num_workers if is_streamed else 0
+    return config.runtime.num_workers if is_streamed(config, shards) else 0
 
 
 @contextmanager
@@ -169,7 +166,7 @@ def _start(room: session.Resources) -> None:
         address="local",
         num_cpus=room.num_cpus,
         include_dashboard=False,
-        object_store_memory=session.OBJECT_STORE_BYTES,
+        object_store_memory=room.object_store_bytes,
         log_to_driver=False,
         logging_level=logging.CRITICAL,
         _node_ip_address="127.0.0.1",

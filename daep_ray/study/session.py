@@ -21,7 +21,8 @@ from pathlib import Path
 from daep_ray.errors import ConfigError
 from daep_ray.study.lock import create_lock, read_holder
 
-OBJECT_STORE_BYTES = 200 * 2**20  # descriptors and small tables only: shards are read by workers
+OBJECT_STORE_BYTES = 200 * 2**20  # small tables only: workers read the shards themselves
+STREAM_BYTES = 2**30  # more for each streamed dataset: windows of about 130 MB wait in the store
 _CONNECT_SECONDS = 5.0
 _SETTINGS_FRAME = b"\x04"  # the type of both sides' first frame (RFC 9113, section 3.4)
 _HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -163,6 +164,7 @@ class Resources:
     num_concurrent: int  # trials
     trial_cpus: float
     trial_gpus: float
+    object_store_bytes: int = OBJECT_STORE_BYTES  # of a session of our own
 
 
 def resources(
@@ -198,7 +200,8 @@ def resources(
         )
     num_cpus = max(num_cores, math.ceil(num_concurrent * whole)) if may_declare else num_cores
     assert num_concurrent * whole <= num_cpus + 1e-9, "this session could hang"
-    return Resources(num_cpus, num_concurrent, trial_cpus, gpus_per_trial)
+    store_bytes = OBJECT_STORE_BYTES + num_concurrent * num_datasets * STREAM_BYTES
+    return Resources(num_cpus, num_concurrent, trial_cpus, gpus_per_trial, store_bytes)
 
 
 def num_cores() -> int:

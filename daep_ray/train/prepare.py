@@ -10,7 +10,7 @@ from daep_ray.config import RunConfig, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, StorageError
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
-from daep_ray.stream.bins import Bin, Position, bins_in_memory, evaluation_batches
+from daep_ray.stream.bins import Bin, Position, bins_in_memory, bins_plain, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.statistics import fit_recipe
 
@@ -69,11 +69,21 @@ def claim(folder: Path, prepared: Prepared) -> None:
         ) from error
 
 
-def memory_stream(prepared: Prepared, rank: int, world: int) -> Callable[[Position], Iterator[Bin]]:
+def is_streamed(config: RunConfig, shards: ShardFolder) -> bool:
+    """Whether the shards are read window by window, or every worker holds the survey in memory."""
+    if config.runtime.stream == "auto":
+        return shards.num_bytes > config.runtime.memory_bytes
+    return config.runtime.stream == "ray"
+
+
+def local_stream(prepared: Prepared, rank: int, world: int) -> Callable[[Position], Iterator[Bin]]:
+    """The rank's bins read by its own process: the same bins whether from memory or window by
+    window, and the same as Ray Data's."""
     config = prepared.config
+    read = bins_plain if is_streamed(config, prepared.shards) else bins_in_memory
 
     def bins(start: Position) -> Iterator[Bin]:
-        return bins_in_memory(
+        return read(
             prepared.shards,
             prepared.fitted,
             config.modalities,

@@ -30,7 +30,8 @@ from daep_ray.train.loop import Context, TrainingResult, finished, train
 from daep_ray.train.prepare import (
     Prepared,
     claim,
-    memory_stream,
+    is_streamed,
+    local_stream,
     prepare,
     validation_batches,
 )
@@ -83,7 +84,7 @@ def _fit_here(
         device = _device(prepared.config)
         context = Context(
             folder=folder,
-            bins=memory_stream(prepared, 0, 1),
+            bins=local_stream(prepared, 0, 1),
             validation=validation_batches(prepared, device),
             device=device,
             report=report,
@@ -106,6 +107,7 @@ def _fit_on_workers(
     config = prepared.config
     world = config.runtime.num_workers
     device = _device_of_cluster(config)
+    has_stream = is_streamed(config, prepared.shards)
     trainer = TorchTrainer(
         _rank_loop,
         train_loop_config={
@@ -128,7 +130,9 @@ def _fit_on_workers(
                 controller_failure_limit=config.runtime.max_failures,
             ),
         ),
-        datasets=_datasets(prepared, folder) if _streams(prepared) else None,
+        datasets=_datasets(prepared, folder)
+        if is_streamed(prepared.config, prepared.shards)
+        else None,
         dataset_config=_in_planned_order(),
     )
     if echo:
@@ -160,10 +164,10 @@ def _rank_loop(settings: dict[str, Any]) -> TrainingResult | str:
         device = "cpu"
         if settings["device"] == "cuda":
             device = str(ray.train.torch.get_device())
-        if _streams(prepared):
+        if is_streamed(prepared.config, prepared.shards):
             bins = _ray_stream(prepared, rank, world, Position(*settings["start"]))
         else:
-            bins = memory_stream(prepared, rank, world)
+            bins = local_stream(prepared, rank, world)
         context = Context(
             folder=folder,
             bins=bins,
@@ -250,14 +254,6 @@ def _print(line: str) -> None:
     """A worker's standard output is what Ray forwards to the driver."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _streams(prepared: Prepared) -> bool:
-    """Whether Ray Data streams the shards, or every worker holds the survey in memory."""
-    runtime = prepared.config.runtime
-    if runtime.stream == "auto":
-        return prepared.shards.num_bytes > runtime.memory_bytes
-    return runtime.stream == "ray"
 
 
 def _device_of_cluster(config: RunConfig) -> str:

@@ -16,7 +16,7 @@ from daep_ray.settings import override
 from daep_ray.stream.bins import Position
 from daep_ray.train import checkpoint
 from daep_ray.train.loop import Context, NonFiniteLossError, train
-from daep_ray.train.prepare import Prepared, memory_stream, prepare, validation_batches
+from daep_ray.train.prepare import Prepared, local_stream, prepare, validation_batches
 from daep_ray.train.progress import read_curve
 from daep_ray.train.ray_worker import fit
 
@@ -53,7 +53,7 @@ def test_resume_is_bit_equal_to_never_stopped(
     fit(c, synthetic_shards, tmp_path / "whole")
 
     prepared = prepare(c, synthetic_shards)
-    whole_stream = memory_stream(prepared, 0, 1)
+    whole_stream = local_stream(prepared, 0, 1)
 
     def dies_after(steps: int):
         def bins(start: Position):
@@ -106,7 +106,7 @@ def train_as_rank(rank: int, world: int, data: str, port: int, out: str) -> None
         # AdamW keeps the averaged gradient as its first moment, which the test reads
         c = config(kind, optimisation__num_objects=100, optimisation__optimizer__kind="adamw")
         prepared = prepare(c, Path(data))
-        bins = memory_stream(prepared, rank, world)
+        bins = local_stream(prepared, rank, world)
         folder = Path(out) / f"{kind}{world}"
         train(prepared.config, prepared.fitted, Context(folder, bins, [], rank, world))
     if world > 1:
@@ -157,6 +157,16 @@ def test_two_identical_runs_leave_identical_bytes(synthetic_shards: Path, tmp_pa
     assert (tmp_path / "c" / "checkpoint" / "ema.safetensors").read_bytes() != weights[0]
 
 
+def test_a_survey_that_does_not_fit_is_read_in_windows_with_the_same_result(
+    synthetic_shards: Path, tmp_path: Path
+) -> None:
+    fit(config(), synthetic_shards, tmp_path / "memory")
+    fit(config(runtime__memory_bytes=0), synthetic_shards, tmp_path / "windows")
+    names = ("memory", "windows")
+    weights = [(tmp_path / n / "checkpoint" / "ema.safetensors").read_bytes() for n in names]
+    assert weights[0] == weights[1]
+
+
 def test_another_training_in_the_folder_is_refused(synthetic_shards: Path, tmp_path: Path) -> None:
     fit(config(), synthetic_shards, tmp_path / "run")
     with pytest.raises(ConfigError, match="another training"):
@@ -176,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_samples(
     prepared = prepare(config(), synthetic_shards)
 
     def poisoned(start: Position):
-        for number, item in enumerate(memory_stream(prepared, 0, 1)(start)):
+        for number, item in enumerate(local_stream(prepared, 0, 1)(start)):
             if number == 2:
                 item.batch.sequences["photometry"].value[0] = math.nan
             yield item
