@@ -130,9 +130,7 @@ def _fit_on_workers(
                 controller_failure_limit=config.runtime.max_failures,
             ),
         ),
-        datasets=_datasets(prepared, folder)
-        if is_streamed(prepared.config, prepared.shards)
-        else None,
+        datasets=_datasets(prepared, folder) if has_stream else None,
         dataset_config=_in_planned_order(),
     )
     if echo:
