@@ -18,8 +18,6 @@ from daep_ray.stream.keyed import mix, stream_keys, string_keys
 from daep_ray.stream.pack import pack
 from daep_ray.stream.plan import Plan, Step, bins, cut_by_tokens
 
-IN_MEMORY_BYTES = 2**30  # of a survey's lists
-
 
 @dataclass(frozen=True)
 class Position:
@@ -39,11 +37,6 @@ class Bin:
     num_step_samples: int  # over all ranks
     num_step_tokens: int  # over all ranks
     is_last: bool  # the last step of its epoch
-
-
-def fits_in_memory(folder: ShardFolder) -> bool:
-    """Whether `bins_in_memory` is the stream to take, by the manifest alone."""
-    return folder.num_bytes <= IN_MEMORY_BYTES
 
 
 def bins_in_memory(

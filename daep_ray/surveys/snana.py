@@ -187,15 +187,14 @@ def _photometry(curve: LightCurve, found: SnanaObject, codes: dict[str, int]) ->
 
 def _spectrum(spectrum: Spectrum, found: SnanaObject) -> Sequence:
     peak, redshift = found.peak, found.redshift
-    is_phased = spectrum.mjd is not None and peak is not None and redshift is not None
+    phase = None
+    if spectrum.mjd is not None and peak is not None and redshift is not None:
+        phase = (spectrum.mjd - peak) / (1 + redshift)
     return Sequence(
         value=spectrum.flux,
         error=spectrum.error,
         positions={"wavelength": spectrum.wavelength},
-        metadata={
-            "phase": (spectrum.mjd - peak) / (1 + redshift) if is_phased else None,  # type: ignore
-            "redshift": redshift,
-        },
+        metadata={"phase": phase, "redshift": redshift},
     )
 
 

@@ -17,7 +17,6 @@ from daep_ray.stream.bins import (
     bins_in_memory,
     bins_plain,
     evaluation_batches,
-    fits_in_memory,
     make_plan,
 )
 from daep_ray.stream.fitted import FittedRecipe
@@ -140,10 +139,6 @@ def test_wrong_names_are_one_clear_sentence(folder, fitted):
             next(stream(folder, fitted, ["images"], **SETTINGS))
         with pytest.raises(DataError, match="split 'tests' has no measurement"):
             next(stream(folder, fitted, ["spectrum"], **{**SETTINGS, "split": "tests"}))
-
-
-def test_a_small_survey_fits_in_memory(folder):
-    assert fits_in_memory(folder)
 
 
 @pytest.mark.parametrize("max_samples", [None, 25])
