@@ -15,11 +15,16 @@ UNKNOWN = "unknown"  # entry 0 of every vocabulary
 
 @dataclass(frozen=True)
 class Axis:
-    """A continuous quantity with its unit; `is_time` axes are kept in float64 on disk."""
+    """A continuous quantity with its unit; `is_time` axes are kept in float64 on disk.
+
+    `unit` "relative" says that only ratios within one sequence mean anything. `frame` is `rest` or
+    `observer` for what redshift moves (wavelengths, times), "" for what it does not.
+    """
 
     name: str
     unit: str
     is_time: bool = False
+    frame: str = ""
 
 
 @dataclass(frozen=True)

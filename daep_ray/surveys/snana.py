@@ -88,17 +88,17 @@ def photometry_modality(vocabulary: tuple[str, ...]) -> Modality:
     return Modality(
         name="photometry",
         value=Axis("flux", "FLUXCAL, zero point 27.5"),
-        positions=(Axis("time", "day", is_time=True),),
+        positions=(Axis("time", "day", is_time=True, frame="observer"),),
         categories=(Category("band", vocabulary),),
-        metadata=(Axis("redshift", ""), Axis("peak", "day", is_time=True)),
+        metadata=(Axis("redshift", ""), Axis("peak", "day", is_time=True, frame="observer")),
     )
 
 
 SPECTRUM = Modality(
     name="spectrum",
-    value=Axis("flux", "erg/s/cm2/Angstrom or relative"),
-    positions=(Axis("wavelength", "Angstrom"),),
-    metadata=(Axis("phase", "day"), Axis("redshift", "")),
+    value=Axis("flux", "relative"),
+    positions=(Axis("wavelength", "Angstrom", frame="observer"),),
+    metadata=(Axis("phase", "day", frame="rest"), Axis("redshift", "")),
 )
 
 

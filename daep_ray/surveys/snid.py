@@ -31,8 +31,8 @@ from daep_ray.surveys.survey import Reader, Survey
 SPECTRUM = Modality(
     name="spectrum",
     value=Axis("flux", "continuum-divided minus 1"),
-    positions=(Axis("wavelength", "Angstrom"),),
-    metadata=(Axis("phase", "day"),),
+    positions=(Axis("wavelength", "Angstrom", frame="rest"),),
+    metadata=(Axis("phase", "day", frame="rest"),),
     has_error=False,
 )
 _MAX_EPOCHS = 10_000  # a header with more is no header

@@ -60,16 +60,16 @@ MODALITIES = {
     "photometry": Modality(
         name="photometry",
         value=Axis("flux", _FLUX),
-        positions=(Axis("time", "day", is_time=True),),
+        positions=(Axis("time", "day", is_time=True, frame="observer"),),
         categories=(Category("band", (UNKNOWN, *BANDS)),),
-        metadata=(Axis("redshift", ""), Axis("peak", "day", is_time=True)),
+        metadata=(Axis("redshift", ""), Axis("peak", "day", is_time=True, frame="observer")),
         extras=(Axis("truth", _FLUX),),
     ),
     "spectrum": Modality(
         name="spectrum",
         value=Axis("flux", _SPECTRUM_FLUX),
-        positions=(Axis("wavelength", "Angstrom"),),
-        metadata=(Axis("phase", "day"), Axis("redshift", "")),
+        positions=(Axis("wavelength", "Angstrom", frame="observer"),),
+        metadata=(Axis("phase", "day", frame="rest"), Axis("redshift", "")),
         extras=(Axis("truth", _SPECTRUM_FLUX),),
     ),
 }
