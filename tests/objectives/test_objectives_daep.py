@@ -15,7 +15,8 @@ from daep_ray.nn.config import (
     TwoStageDecoderConfig,
 )
 from daep_ray.nn.ragged import Rows
-from daep_ray.objectives.daep import Daep, DaepConfig, average_term
+from daep_ray.objectives.daep import Daep, DaepConfig
+from daep_ray.objectives.denoising import average_term
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
