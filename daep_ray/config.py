@@ -107,6 +107,13 @@ class RunConfig(Settings):
     seed: int = 0
 
 
+# settings that do nothing in a training on one modality
+_OF_SEVERAL = {
+    "model": ("mixer",),
+    "objective": ("modality_drop", "drop_per", "modality_weight"),
+}
+
+
 def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     """Identity of a training: whatever can change its weights, and nothing else.
 
@@ -117,6 +124,9 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     whole = config.model_dump(mode="json")
     parts = {k: whole[k] for k in ("model", "objective", "optimisation", "seed", "modalities")}
     used = {m: whole["recipe"]["modalities"][m] for m in config.modalities}
+    if len(config.modalities) == 1:
+        for part, names in _OF_SEVERAL.items():
+            parts[part] = {k: v for k, v in parts[part].items() if k not in names}
     identity = {**parts, "recipe": used, "data": manifest_hash, "science": SCIENCE_VERSION}
     return canonical_hash(identity)
 

@@ -81,6 +81,19 @@ DecoderConfig = Annotated[
 ]
 
 
+class MixerConfig(Settings):
+    """Several modalities: each is encoded to `num_tokens` rows of the model's width, and the code's
+    queries read them all, once per layer.
+
+    `context_mixes`: those rows read each other first, in every layer (the paper, A.4; 64 tokens and
+    4 layers there).
+    """
+
+    num_layers: PositiveInt = 4
+    num_tokens: PositiveInt = 16
+    context_mixes: bool = True
+
+
 class ModelConfig(Settings):
     """Tokenizer, encoder and decoder of one model; every objective is built from it."""
 
@@ -90,6 +103,7 @@ class ModelConfig(Settings):
     bottleneck: BottleneckConfig = BottleneckConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     encoder: EncoderConfig = TwoStageEncoderConfig()
+    mixer: MixerConfig = MixerConfig()
     decoder: DecoderConfig = TwoStageDecoderConfig()
 
     @model_validator(mode="after")

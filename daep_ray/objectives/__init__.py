@@ -7,6 +7,7 @@ from pydantic import Field
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term
 from daep_ray.objectives.daep import Daep, DaepConfig
+from daep_ray.objectives.multimodal import MultimodalDaep
 from daep_ray.objectives.vae import Vae, VaeConfig
 from daep_ray.stream.batch import Layout
 
@@ -34,5 +35,7 @@ def build_objective(
         ConfigError: settings that do not fit each other or the data.
     """
     if isinstance(objective, DaepConfig):
+        if len(layouts) > 1:
+            return MultimodalDaep(objective, model, layouts)
         return Daep(objective, model, layouts)
     return Vae(objective, model, layouts)

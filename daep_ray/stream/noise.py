@@ -3,7 +3,8 @@
 A `turn` is an epoch in training and a draw at inference. The same sample gets the same noise
 whatever its neighbours, the packing, or the worker, and two samplers can be compared on the same
 noise. Counter-based: element j of a stream is a hash of (key, j) (SplitMix64, Steele et al. 2014),
-so nothing is drawn in sequence and everything is vectorised.
+so nothing is drawn in sequence and everything is vectorised. What concerns a whole step (a pattern
+of dropped modalities) is keyed by (seed, epoch, step), the same on every worker.
 """
 
 import hashlib
@@ -24,6 +25,12 @@ class Noise:
     turn: int  # epoch in training, draw at inference
     sample_ids: tuple[str, ...]
     device: torch.device | str = "cpu"
+    step: int = 0  # of the epoch, the same on all workers
+    scope: str = ""  # before every name
+
+    def within(self, name: str) -> "Noise":
+        """The same samples, all names below `name`: one stream of each per modality."""
+        return replace(self, scope=f"{self.scope}{name}/")
 
     def at(self, turn: int) -> "Noise":
         """The same samples at another turn."""
@@ -31,7 +38,7 @@ class Noise:
 
     def _keys(self, name: str) -> np.ndarray:
         """(B,) uint64, one key per sample."""
-        prefix = f"{self.seed}/{self.turn}/{name}/".encode()
+        prefix = f"{self.seed}/{self.turn}/{self.scope}{name}/".encode()
         digests = b"".join(
             hashlib.blake2b(prefix + s.encode(), digest_size=8).digest() for s in self.sample_ids
         )
@@ -66,3 +73,9 @@ class Noise:
         # float32 rounds the last 2^-25 of the interval up to 1, which would index past an end
         values = np.minimum(values, np.float32(1.0 - 2.0**-24))
         return torch.from_numpy(values).to(self.device)
+
+    def uniform_of_step(self, name: str) -> float:
+        """Uniform in (0, 1), one number for the whole step: the same on every worker."""
+        key = f"{self.seed}/{self.turn}/step {self.step}/{self.scope}{name}".encode()
+        bits = np.frombuffer(hashlib.blake2b(key, digest_size=8).digest(), dtype=np.uint64)
+        return float(uniform(bits)[0])

@@ -102,7 +102,7 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
         item = next(stream)
         counters.seconds_data += time.perf_counter() - waiting
         batch = item.batch.to(context.device)
-        noise = Noise(config.seed, item.epoch, batch.sample_ids, context.device)
+        noise = Noise(config.seed, item.epoch, batch.sample_ids, context.device, item.step)
 
         total, terms = _reduce(parallel(batch, noise), context.world)
         if not all(math.isfinite(v) for v in terms.values()):
