@@ -64,7 +64,7 @@ def open_snana(source: Path | None, settings: SnanaSettings) -> Survey:
     check_source(source)
     bands: set[str] = set()
     with_spectra = False
-    for found in walk(source, _is_ignored):
+    for found in walk(source, is_ignored):
         if isinstance(found, RawFile):
             bands |= bands_in(found.content)
             with_spectra = with_spectra or has_spectra(found.content)
@@ -102,14 +102,15 @@ SPECTRUM = Modality(
 )
 
 
-def _is_ignored(name: str) -> bool:
+def is_ignored(name: str) -> bool:
+    """A document, a list of files, a table of metadata."""
     return is_document(name) or _IGNORED.search(name.rpartition("/")[2]) is not None
 
 
 def _records(source: Path, settings: SnanaSettings, photometry: Modality) -> Iterator[Record]:
     names = SampleNames()
     codes = {word: code for code, word in enumerate(photometry.categories[0].vocabulary)}
-    for found in walk(source, _is_ignored):
+    for found in walk(source, is_ignored):
         if isinstance(found, RawFile):
             yield from _samples(found, names, settings, codes)
         else:
@@ -129,24 +130,25 @@ def _samples(
     stem = names.name(file.name)
     common: dict[str, Sequence] = {}
     if found.light_curve is not None:
-        common["photometry"] = _photometry(found.light_curve, found, codes)
+        common["photometry"] = photometry_of(found.light_curve, found, codes)
     num_written = 0
     for k, spectrum in enumerate(found.spectra):
         if isinstance(spectrum, Malformed):
             yield Quarantined(file.name, f"spectrum {k}", str(spectrum))
         else:
             sequences = common | {"spectrum": _spectrum(spectrum, found)}
-            yield _sample(f"{stem}/{k}", found, sequences, settings)
+            yield sample_of(f"{stem}/{k}", found, sequences, settings)
             num_written += 1
     if num_written == 0 and common:
-        yield _sample(stem, found, common, settings)
+        yield sample_of(stem, found, common, settings)
     elif num_written == 0 and not found.spectra:
         yield Quarantined(file.name, "", "no valid measurement (flux a number, error positive)")
 
 
-def _sample(
+def sample_of(
     sample_id: str, found: SnanaObject, sequences: dict[str, Sequence], settings: SnanaSettings
 ) -> Sample:
+    """A sample with the object's id and labels."""
     survey = found.header.get("SURVEY", "").partition("#")[0].strip()
     subtype = _subtype(found.header) or settings.default_subtype or None
     return Sample(
@@ -166,6 +168,11 @@ def _subtype(header: dict[str, str]) -> str | None:
     simulated = _SIMULATED_TYPE.search(header.get("SIM_COMMENT", ""))
     if simulated:
         return simulated[1]
+    simulated_name = header.get("SIM_TYPE_NAME", "")
+    if supernova_class(simulated_name):
+        return simulated_name
+    if header.get("SIM_MODEL_NAME", "").startswith("SALT"):
+        return "Ia"  # a model of nothing else; PLAsTiCC's SNTYPE is a code of its own
     for key in ("SNTYPE", "TYPE"):
         words = header.get(key, "").split()
         if words and re.fullmatch(r"[+-]?\d+", words[0]):
@@ -175,7 +182,8 @@ def _subtype(header: dict[str, str]) -> str | None:
     return None
 
 
-def _photometry(curve: LightCurve, found: SnanaObject, codes: dict[str, int]) -> Sequence:
+def photometry_of(curve: LightCurve, found: SnanaObject, codes: dict[str, int]) -> Sequence:
+    """The light curve with its band codes."""
     return Sequence(
         value=curve.flux,
         error=curve.error,

@@ -17,6 +17,7 @@ not made and is left out. Fewer rows than `NOBS` mean a file that was cut.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -235,10 +236,16 @@ def _light_curve(lines: _Lines) -> LightCurve | None:
         raise Malformed(f"VARLIST names no {', '.join([*missing, *['BAND'] * (band is None)])}")
     columns = _columns(lines.observations, names, "OBS")
     mjd, flux, error = (_array(columns[n], n) for n in ("MJD", "FLUXCAL", "FLUXCALERR"))
+    return measured_curve(mjd, flux, error, columns[names[band]])
+
+
+def measured_curve(
+    mjd: np.ndarray, flux: np.ndarray, error: np.ndarray, bands: Sequence[str]
+) -> LightCurve | None:
+    """The measurements (all (N,)) that were made, sorted by time; None if there is none."""
     is_measured = np.isfinite(mjd) & np.isfinite(flux) & np.isfinite(error) & (error > 0)
     order = np.argsort(mjd, kind="stable")
     order = order[is_measured[order]]
-    bands = columns[names[band]]
     if len(order) == 0:
         return None
     return LightCurve(mjd[order], flux[order], error[order], [bands[k] for k in order])

@@ -1,14 +1,17 @@
 """Tiny hand-made survey files."""
 
+import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from daep_ray.surveys import READERS, Survey, open_survey
 
 Lnw = Callable[..., str]
+SnanaPair = Callable[..., dict[str, str | bytes]]
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +99,69 @@ def snana_text() -> str:
     return SNANA
 
 
+def bin_table(columns: dict[str, object], cards: dict[str, str | None]) -> bytes:
+    """A FITS file with one binary table, big-endian as the format wants it."""
+    made = []
+    for name, values in columns.items():
+        array = np.array(values)
+        width = max((len(str(v)) for v in array), default=1)
+        letters = {"U": f"{width + 3}A", "i": "K", "f": "D"}  # text with padding
+        made.append(fits.Column(name, letters[array.dtype.kind], array=array))
+    primary = fits.PrimaryHDU()
+    primary.header.update({key: value for key, value in cards.items() if value is not None})
+    packed = io.BytesIO()
+    fits.HDUList([primary, fits.BinTableHDU.from_columns(made)]).writeto(packed)
+    return packed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def snana_pair() -> Callable[..., dict[str, str | bytes]]:
+    """Two objects with 5 and 1 rows; a column is replaced by its name, `*_names` renames one."""
+
+    def pair(
+        stem: str = "X",
+        *,
+        survey: str | None = "LOWZ",
+        band_column: str = "FLT",
+        is_last_closed: bool = True,
+        head_names: dict[str, str] | None = None,
+        phot_names: dict[str, str] | None = None,
+        **changes: object,
+    ) -> dict[str, str | bytes]:
+        head: dict[str, object] = {
+            "SNID": ["1999aa", "2001b"], "NOBS": [5, 1], "SNTYPE": [1, -9],
+            "PTROBS_MIN": [1, 7], "PTROBS_MAX": [5, 7], "PEAKMJD": [51001.0, 52000.0],
+            "REDSHIFT_HELIO": [0.1, 0.2], "REDSHIFT_FINAL": [0.11, -9.0],
+        }  # fmt: skip
+        phot: dict[str, object] = {
+            "MJD": [51002.0, 51000.0, 51003.0, 51004.0, 51005.0, -777.0, 52001.0, -777.0],
+            band_column: ["g", "r", "g", "r", "r", "-", "g", "-"],
+            "FLUXCAL": [-1.0, 2.0, 3.0, np.nan, 9.0, -777.0, 4.0, -777.0],
+            "FLUXCALERR": [1.0, 1.0, 1.0, 1.0, 0.0, -777.0, 1.0, -777.0],
+        }
+        num_objects = len(changes.get("SNID", "ab"))  # type: ignore[arg-type]
+        head = {k: (list(v) * 2)[:num_objects] for k, v in head.items()}  # type: ignore[call-overload]
+        for columns, names in ((head, head_names), (phot, phot_names)):
+            columns.update({k: changes[k] for k in changes.keys() & columns.keys()})
+            for old, new in (names or {}).items():
+                columns[new] = columns.pop(old)
+        head |= {k: v for k, v in changes.items() if k not in head and k not in phot}
+        if not is_last_closed:
+            phot = {name: values[:-1] for name, values in phot.items()}  # type: ignore[index]
+        return {
+            f"{stem}_HEAD.FITS": bin_table(head, {"SURVEY": survey}),
+            f"{stem}_PHOT.FITS": bin_table(phot, {}),
+        }
+
+    return pair
+
+
 @pytest.fixture
 def open_example(
-    write: Callable[[dict[str, str | bytes]], Path], lnw: Lnw, snana_text: str
+    write: Callable[[dict[str, str | bytes]], Path],
+    lnw: Lnw,
+    snana_text: str,
+    snana_pair: SnanaPair,
 ) -> Callable[[str], Survey]:
     """A small survey of each registered format; a new reader adds its files here."""
     flux = np.random.default_rng(0).normal(size=(30, 3)).round(3)
@@ -107,6 +170,7 @@ def open_example(
     files: dict[str, dict[str, str | bytes]] = {
         "snid": {"sn1999aa.lnw": text, "b/sn1999aa.lnw": text, "cut.lnw": cut, "LICENSE": ""},
         "snana": {"a.dat": snana_text, "b/a.dat": snana_text, "c.dat": curve_only, "x.LIST": ""},
+        "snana_fits": snana_pair() | snana_pair("b/X", survey=None, NOBS=[5, 3]),
     }
 
     def open_one(format: str) -> Survey:
