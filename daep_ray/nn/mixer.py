@@ -62,7 +62,8 @@ class Mixer(nn.Module):
             if self.mix_norms is not None:
                 context = context + self.mix[i](self.mix_norms[i](context), context_rows)
             x = block(x, self.context_norms[i](context), rows, context_rows)
-        return self.output(self.output_norm(x)).view(num_samples, rows.max_length, -1)
+        out = self.output(self.output_norm(x))
+        return out.view(num_samples, rows.max_length, out.shape[1])
 
 
 def _take(tokens: Tensor, is_read: Tensor) -> tuple[Tensor, Rows]:

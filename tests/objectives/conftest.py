@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from daep_ray.errors import ConfigError
 from daep_ray.nn.config import (
     BottleneckConfig,
+    MixerConfig,
     ModelConfig,
     OneStageEncoderConfig,
     SingleStageDecoderConfig,
@@ -20,7 +22,11 @@ from daep_ray.nn.config import (
 from daep_ray.objectives import OBJECTIVES, Objective, build_objective
 from daep_ray.stream.batch import Layout, PackedBatch, PackedSequence
 
-LAYOUT = Layout("m", 2, category_sizes=(3,), num_metadata=2, metadata_sizes=(3,))
+LAYOUTS = {
+    "m": Layout("m", 2, category_sizes=(3,), num_metadata=2, metadata_sizes=(3,)),
+    "n": Layout("n", 1, num_metadata=1),
+}
+Names = tuple[str, ...]
 
 TWO = {
     "encoder": TwoStageEncoderConfig(num_layers=2, num_latents=4),
@@ -39,29 +45,77 @@ def model_of(stages: str) -> ModelConfig:
         num_heads=2,
         bottleneck=BottleneckConfig(length=2, width=3),
         tokenizer=TokenizerConfig(num_frequencies=8),
+        mixer=MixerConfig(num_layers=2, num_tokens=3),
         **STAGES[stages],
     )
 
 
-@pytest.fixture
-def make_batch() -> Callable[[list[int]], PackedBatch]:
-    """A batch with two positions, a category and metadata of which a third is missing."""
+def accepted(kind: str) -> list[Names]:
+    """What an objective can be built on: one modality, two, or either."""
+    found: list[Names] = []
+    for names in (("m",), ("m", "n")):
+        try:
+            build_objective(OBJECTIVES[kind](), model_of("two_stage"), layouts_of(names))
+        except ConfigError:
+            continue
+        found.append(names)
+    return found
 
-    def make(lengths: list[int]) -> PackedBatch:
-        offsets = torch.tensor([0, *lengths]).cumsum(0).int()
-        total, num = int(offsets[-1]), len(lengths)
-        sequence = PackedSequence(
-            value=torch.randn(total),
-            error=torch.rand(total),
-            position=torch.randn(total, 2),
-            category=torch.randint(0, 3, (total, 1)),
-            offsets=offsets,
-            max_length=max(lengths, default=0),
-            metadata=torch.randn(num, 2),
-            metadata_is_known=torch.arange(2 * num).reshape(num, 2) % 3 > 0,
-            metadata_category=torch.arange(num).reshape(num, 1) % 3,
-        )
-        return PackedBatch(tuple(f"sample{i}" for i in range(num)), {"m": sequence})
+
+def layouts_of(names: Names) -> dict[str, Layout]:
+    return {name: LAYOUTS[name] for name in names}
+
+
+CASES = [(kind, stages, n) for kind in OBJECTIVES for stages in STAGES for n in accepted(kind)]
+
+
+def other_lengths(lengths: list[int]) -> list[int]:
+    """Of the second modality, given the first's: every third sample lacks it."""
+    if not any(lengths):
+        return lengths
+    return [0 if i % 3 == 2 else 3 + 2 * i for i in range(len(lengths))]
+
+
+def make_sequence(layout: Layout, lengths: list[int]) -> PackedSequence:
+    """Random measurements; a third of the metadata is missing."""
+    offsets = torch.tensor([0, *lengths]).cumsum(0).int()
+    total, num = int(offsets[-1]), len(lengths)
+    known = torch.arange(layout.num_metadata * num).reshape(num, layout.num_metadata) % 3 > 0
+    return PackedSequence(
+        value=torch.randn(total),
+        error=torch.rand(total),
+        position=torch.randn(total, layout.num_positions),
+        category=torch.randint(0, 3, (total, len(layout.category_sizes))),
+        offsets=offsets,
+        max_length=max(lengths, default=0),
+        metadata=torch.randn(num, layout.num_metadata),
+        metadata_is_known=known,
+        metadata_category=torch.arange(num).reshape(num, 1)[:, : len(layout.metadata_sizes)] % 3,
+    )
+
+
+def pick_sequence(s: PackedSequence, samples: list[int]) -> PackedSequence:
+    spans = [torch.arange(int(s.offsets[b]), int(s.offsets[b + 1])) for b in samples]
+    rows = torch.cat([*spans, torch.zeros(0, dtype=torch.long)])
+    lengths = [len(span) for span in spans]
+    points = {n: getattr(s, n) for n in ("value", "error", "position", "category")}
+    chosen: dict[str, Any] = {n: x if x is None else x[rows] for n, x in points.items()}
+    for n in ("metadata", "metadata_is_known", "metadata_category"):
+        chosen[n] = getattr(s, n)[samples]
+    chosen["offsets"] = torch.tensor([0, *lengths]).cumsum(0).int()
+    chosen["max_length"] = max(lengths, default=0)
+    return PackedSequence(**chosen)
+
+
+@pytest.fixture
+def make_batch(request: pytest.FixtureRequest) -> Callable[..., PackedBatch]:
+    """A batch of the objective's modalities, of "m" alone where there is no `objective`."""
+    names = request.getfixturevalue("case")[2] if "case" in request.fixturenames else ("m",)
+
+    def make(lengths: list[int], others: list[int] | None = None) -> PackedBatch:
+        of = {"m": lengths, "n": other_lengths(lengths) if others is None else others}
+        sequences = {name: make_sequence(LAYOUTS[name], of[name]) for name in names}
+        return PackedBatch(tuple(f"sample{i}" for i in range(len(lengths))), sequences)
 
     return make
 
@@ -71,33 +125,33 @@ def pick() -> Callable[[PackedBatch, list[int]], PackedBatch]:
     """Some samples of a batch, in this order."""
 
     def choose(batch: PackedBatch, samples: list[int]) -> PackedBatch:
-        s = batch.sequences["m"]
-        spans = [torch.arange(int(s.offsets[b]), int(s.offsets[b + 1])) for b in samples]
-        rows = torch.cat([*spans, torch.zeros(0, dtype=torch.long)])
-        lengths = [len(span) for span in spans]
-        points = {n: getattr(s, n) for n in ("value", "error", "position", "category")}
-        chosen: dict[str, Any] = {n: x if x is None else x[rows] for n, x in points.items()}
-        for n in ("metadata", "metadata_is_known", "metadata_category"):
-            chosen[n] = getattr(s, n)[samples]
-        chosen["offsets"] = torch.tensor([0, *lengths]).cumsum(0).int()
-        chosen["max_length"] = max(lengths, default=0)
         ids = tuple(batch.sample_ids[b] for b in samples)
-        return PackedBatch(ids, {"m": PackedSequence(**chosen)})
+        return PackedBatch(ids, {m: pick_sequence(s, samples) for m, s in batch.sequences.items()})
 
     return choose
 
 
 @pytest.fixture
 def changed() -> Callable[..., PackedBatch]:
-    def change(batch: PackedBatch, **parts: Tensor | None) -> PackedBatch:
-        return replace(batch, sequences={"m": replace(batch.sequences["m"], **parts)})  # type: ignore[arg-type]
+    """The batch with parts of one modality replaced."""
+
+    def change(batch: PackedBatch, modality: str = "m", **parts: Tensor | None) -> PackedBatch:
+        other = replace(batch.sequences[modality], **parts)  # type: ignore[arg-type]
+        return replace(batch, sequences={**batch.sequences, modality: other})
 
     return change
 
 
-@pytest.fixture(params=[(kind, stages) for kind in OBJECTIVES for stages in STAGES], ids="-".join)
-def objective(request: pytest.FixtureRequest) -> Objective:
-    """Every registered objective, default settings, on both kinds of encoder and decoder."""
-    kind, stages = request.param
+@pytest.fixture(params=CASES, ids=lambda case: "-".join([*case[:2], *case[2]]))
+def case(request: pytest.FixtureRequest) -> tuple[str, str, Names]:
+    """(kind, stages, modalities)."""
+    return request.param
+
+
+@pytest.fixture
+def objective(case: tuple[str, str, Names]) -> Objective:
+    """Every registered objective, default settings, on both kinds of encoder and decoder, and on
+    one and several modalities as far as it takes them."""
+    kind, stages, names = case
     torch.manual_seed(0)
-    return build_objective(OBJECTIVES[kind](), model_of(stages), {"m": LAYOUT})
+    return build_objective(OBJECTIVES[kind](), model_of(stages), layouts_of(names))

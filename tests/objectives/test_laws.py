@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import fields
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 import torch
 from torch import Tensor
@@ -19,6 +21,14 @@ from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives import OBJECTIVES, Code, Objective, build_objective
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
+from tests.objectives.conftest import (
+    LAYOUTS,
+    accepted,
+    layouts_of,
+    make_sequence,
+    model_of,
+    pick_sequence,
+)
 
 SAMPLERS: list[SamplerConfig] = [
     DDIMConfig(num_steps=4),
@@ -27,7 +37,11 @@ SAMPLERS: list[SamplerConfig] = [
     OneStepConfig(),
 ]
 LENGTHS = [5, 9, 3, 7]
-Make = Callable[[list[int]], PackedBatch]
+# measurements of both modalities in each sample, of at least one more than none
+presence_patterns = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 4)).filter(any), min_size=1, max_size=5
+)
+Make = Callable[..., PackedBatch]
 Pick = Callable[[PackedBatch, list[int]], PackedBatch]
 Changed = Callable[..., PackedBatch]
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda s: s.kind)
@@ -38,21 +52,46 @@ def noise_of(batch: PackedBatch, turn: int = 0) -> Noise:
 
 
 def tensors(batch: PackedBatch) -> dict[str, Tensor]:
-    s = batch.sequences["m"]
-    return {f.name: v for f in fields(s) if isinstance(v := getattr(s, f.name), Tensor)}
+    return {
+        f"{m}.{f.name}": v
+        for m, s in batch.sequences.items()
+        for f in fields(s)
+        if isinstance(v := getattr(s, f.name), Tensor)
+    }
 
 
 @torch.no_grad()
 def reconstruct(
     objective: Objective, batch: PackedBatch, sampler: SamplerConfig, num_draws: int = 2
-) -> Tensor:
+) -> dict[str, Tensor]:
+    """(K, N) per modality."""
+    return draws(objective, objective.encode(batch), batch.query(), sampler, num_draws)
+
+
+@torch.no_grad()
+def draws(
+    objective: Objective,
+    code: Code,
+    query: PackedBatch,
+    sampler: SamplerConfig,
+    num_draws: int = 2,
+) -> dict[str, Tensor]:
+    return dict(objective.decode(code, query, sampler, num_draws, noise_of(query)).values)
+
+
+def codes(objective: Objective, batch: PackedBatch) -> dict[str, Tensor]:
+    """(B, M, Z): the code, and those per modality."""
     code = objective.encode(batch)
-    return objective.decode(code, batch.query(), sampler, num_draws, noise_of(batch)).values["m"]
+    return {"code": code.point, **(code.by_modality or {})}
 
 
-def gradients(objective: Objective, batch: PackedBatch) -> dict[str, Tensor]:
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def gradients(objective: Objective, batch: PackedBatch, turn: int = 0) -> dict[str, Tensor]:
     objective.zero_grad(set_to_none=True)
-    objective(batch, noise_of(batch)).total.backward()
+    objective(batch, noise_of(batch, turn)).total.backward()
     assert all(p.grad is not None for p in objective.parameters())
     return {n: p.grad.clone() for n, p in objective.named_parameters() if p.grad is not None}
 
@@ -62,9 +101,10 @@ def test_1_a_code_depends_on_its_sample_alone(
     objective: Objective, make_batch: Make, pick: Pick
 ) -> None:
     batch = make_batch(LENGTHS)
-    whole = objective.encode(batch).point
+    whole = codes(objective, batch)
     for order in ([3, 1, 0, 2], [1], [2, 2, 0]):
-        torch.testing.assert_close(objective.encode(pick(batch, order)).point, whole[order])
+        expected = {name: code[order] for name, code in whole.items()}
+        torch.testing.assert_close(codes(objective, pick(batch, order)), expected)
 
 
 @torch.no_grad()
@@ -72,12 +112,13 @@ def test_1_a_code_ignores_the_order_of_measurements(
     objective: Objective, make_batch: Make, changed: Changed
 ) -> None:
     batch = make_batch(LENGTHS)
-    offsets = batch.sequences["m"].offsets
-    order = torch.cat([int(a) + torch.randperm(n) for a, n in zip(offsets, LENGTHS, strict=False)])
-    parts = {n: tensors(batch)[n][order] for n in ("value", "error", "position", "category")}
-    torch.testing.assert_close(
-        objective.encode(changed(batch, **parts)).point, objective.encode(batch).point
-    )
+    other = batch
+    for m, s in batch.sequences.items():
+        spans = zip(s.offsets.tolist(), s.lengths.tolist(), strict=False)
+        order = torch.cat([start + torch.randperm(n) for start, n in spans])
+        names = ("value", "error", "position", "category")
+        other = changed(other, m, **{n: tensors(batch)[f"{m}.{n}"][order] for n in names})
+    torch.testing.assert_close(codes(objective, other), codes(objective, batch))
 
 
 @every_sampler
@@ -87,12 +128,15 @@ def test_1_a_reconstruction_does_not_depend_on_packing(
     batch = make_batch(LENGTHS)
     whole = reconstruct(objective, batch, sampler)
     alone = [reconstruct(objective, pick(batch, [b]), sampler) for b in range(len(LENGTHS))]
-    torch.testing.assert_close(torch.cat(alone, dim=1), whole, rtol=1e-4, atol=1e-5)
+    joined = {m: torch.cat([part[m] for part in alone], dim=1) for m in whole}
+    torch.testing.assert_close(joined, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_2_every_parameter_gets_a_gradient(objective: Objective, make_batch: Make) -> None:
+    """Over a few steps: in one of them a modality may be dropped."""
     batch = make_batch([8, 20, 5, 13, 17, 4])
-    dead = [n for n, g in gradients(objective, batch).items() if not g.any()]
+    found = [gradients(objective, batch, turn) for turn in range(4)]
+    dead = [n for n in found[0] if not any(g[n].any() for g in found)]
     assert not dead
 
 
@@ -101,15 +145,15 @@ def test_3_a_reconstruction_depends_on_data_through_the_code_alone(
     objective: Objective, sampler: SamplerConfig, make_batch: Make, changed: Changed
 ) -> None:
     batch = make_batch(LENGTHS)
-    other = changed(batch, value=torch.randn(sum(LENGTHS)), error=torch.rand(sum(LENGTHS)))
+    other = batch
+    for m, s in batch.sequences.items():
+        random = {"value": torch.randn(s.num_tokens), "error": torch.rand(s.num_tokens)}
+        other = changed(other, m, **random)
     with torch.no_grad():
         code = objective.encode(batch)
-        drawn = [
-            objective.decode(code, query, sampler, 2, noise_of(batch)).values["m"]
-            for query in (batch.query(), batch, other)
-        ]
-    assert torch.equal(drawn[0], drawn[1])
-    assert torch.equal(drawn[0], drawn[2])
+    drawn = [draws(objective, code, query, sampler) for query in (batch.query(), batch, other)]
+    assert equal(drawn[0], drawn[1])
+    assert equal(drawn[0], drawn[2])
 
 
 @torch.no_grad()
@@ -118,12 +162,12 @@ def test_3_a_reconstruction_depends_on_code_and_metadata(
 ) -> None:
     batch = make_batch(LENGTHS)
     code, query = objective.encode(batch), batch.query()
-    plain = objective.decode(code, query, OneStepConfig(), 1, noise_of(batch)).values["m"]
-    other = Code(code.point + 1, code.scale)
-    metadata = changed(query, metadata=query.sequences["m"].metadata + 1)
-    for c, q in ((other, query), (code, metadata)):
-        moved = objective.decode(c, q, OneStepConfig(), 1, noise_of(batch)).values["m"]
-        assert (moved - plain).abs().max() > 1e-5
+    plain = draws(objective, code, query, OneStepConfig())
+    for m, sequence in query.sequences.items():
+        metadata = changed(query, m, metadata=sequence.metadata + 1)
+        for c, q in ((Code(code.point + 1, code.scale), query), (code, metadata)):
+            moved = draws(objective, c, q, OneStepConfig())[m]
+            assert (moved - plain[m]).abs().max() > 1e-5
 
 
 @torch.no_grad()
@@ -131,20 +175,45 @@ def test_4_missing_metadata_and_absent_sequences_hold_nothing(
     objective: Objective, make_batch: Make, changed: Changed
 ) -> None:
     batch = make_batch([4, 0, 6])
-    s = batch.sequences["m"]
-    hidden = ~(s.metadata_is_known & (s.lengths > 0)[:, None])
-    other = changed(
-        batch,
-        metadata=s.metadata.masked_fill(hidden, torch.nan),
-        metadata_is_known=s.metadata_is_known | (s.lengths == 0)[:, None],
-        metadata_category=s.metadata_category.masked_fill((s.lengths == 0)[:, None], 1),
-    )
-    assert hidden[0].any()
-    assert torch.equal(objective.encode(batch).point, objective.encode(other).point)
-    assert torch.equal(
-        reconstruct(objective, batch, OneStepConfig()),
-        reconstruct(objective, other, OneStepConfig()),
-    )
+    other = batch
+    for m, s in batch.sequences.items():
+        is_absent = (s.lengths == 0)[:, None]
+        hidden = ~s.metadata_is_known | is_absent
+        assert hidden[0].any()
+        other = changed(
+            other,
+            m,
+            metadata=s.metadata.masked_fill(hidden, torch.nan),
+            metadata_is_known=s.metadata_is_known | is_absent,
+            metadata_category=s.metadata_category.masked_fill(is_absent, 1),
+        )
+    assert equal(codes(objective, batch), codes(objective, other))
+    sampler = OneStepConfig()
+    assert equal(reconstruct(objective, batch, sampler), reconstruct(objective, other, sampler))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OBJECTIVES if ("m", "n") in accepted(kind)])
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(patterns=presence_patterns)
+def test_4_any_presence_pattern(kind: str, patterns: list[tuple[int, int]]) -> None:
+    """Each sample has the code that it has alone, in a batch that lacks the other modality too;
+    and no pattern leaves a parameter without a gradient."""
+    torch.manual_seed(0)
+    objective = build_objective(OBJECTIVES[kind](), model_of("two_stage"), layouts_of(("m", "n")))
+    lengths = {name: [p[i] for p in patterns] for i, name in enumerate(("m", "n"))}
+    sequences = {name: make_sequence(LAYOUTS[name], n) for name, n in lengths.items()}
+    batch = PackedBatch(tuple(f"sample{i}" for i in range(len(patterns))), sequences)
+    with torch.no_grad():
+        together = objective.encode(batch).point
+        for i, pattern in enumerate(patterns):
+            alone = {
+                name: pick_sequence(sequences[name], [i])
+                for name, length in zip(("m", "n"), pattern, strict=True)
+                if length
+            }
+            found = objective.encode(PackedBatch((batch.sample_ids[i],), alone)).point
+            torch.testing.assert_close(found[0], together[i], rtol=1e-4, atol=1e-5)
+    assert all(torch.isfinite(g).all() for g in gradients(objective, batch).values())
 
 
 def test_6_losses_of_parts_add_up(objective: Objective, make_batch: Make, pick: Pick) -> None:
@@ -168,25 +237,25 @@ def test_6_an_empty_batch_has_no_weight_and_gives_every_parameter_a_gradient(
     if not lengths:
         assert all(float(t.weight) == 0 for t in objective(batch, noise_of(batch)).terms.values())
         assert not any(g.any() for g in found.values())
-    assert reconstruct(objective, batch, DPMSolverConfig(num_steps=2)).shape == (2, 0)
+    drawn = reconstruct(objective, batch, DPMSolverConfig(num_steps=2))
+    assert {m: x.shape for m, x in drawn.items()} == dict.fromkeys(batch.sequences, (2, 0))
 
 
 def test_8_one_seed_one_model_one_loss(objective: Objective, make_batch: Make) -> None:
     batch = make_batch(LENGTHS)
-    first, second = gradients(objective, batch), gradients(objective, batch)
-    assert all(torch.equal(first[n], second[n]) for n in first)
+    assert equal(gradients(objective, batch), gradients(objective, batch))
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_8_the_untrained_model_follows_from_torchs_seed(kind: str) -> None:
     def build(seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
-        layouts = {"m": Layout("m", 1)}
+        layouts = layouts_of(accepted(kind)[-1])
         return build_objective(OBJECTIVES[kind](), ModelConfig(), layouts).state_dict()
 
     first, second, other = build(0), build(0), build(1)
-    assert all(torch.equal(first[n], second[n]) for n in first)
-    assert any(not torch.equal(first[n], other[n]) for n in first)
+    assert equal(first, second)
+    assert not equal(first, other)
 
 
 @every_sampler
@@ -199,26 +268,31 @@ def test_9_a_state_dict_holds_all(
     with torch.no_grad():
         for p in objective.parameters():
             p.add_(torch.randn_like(p))
-    assert not torch.equal(reconstruct(objective, batch, sampler), before)
+    assert not equal(reconstruct(objective, batch, sampler), before)
     objective.load_state_dict(saved)
-    assert torch.equal(reconstruct(objective, batch, sampler), before)
+    assert equal(reconstruct(objective, batch, sampler), before)
 
 
 def curves(num: int, length: int, make_batch: Make, changed: Changed) -> PackedBatch:
-    """Sines of different phase at random places, and no metadata to tell them apart."""
-    batch = make_batch([length] * num)
-    position = torch.rand(num * length, 2) * 3 - 1.5
+    """Sines at random places, of a phase that all modalities of a sample share, and no metadata to
+    tell samples apart."""
+    batch = make_batch([length] * num, [length] * num)
     phase = torch.linspace(0, 5, num).repeat_interleave(length)
-    return changed(
-        batch,
-        value=torch.sin(3 * position[:, 0] + phase),
-        position=position,
-        category=torch.zeros(num * length, 1, dtype=torch.long),
-        metadata_is_known=torch.zeros(num, 2, dtype=torch.bool),
-        metadata_category=torch.zeros(num, 1, dtype=torch.long),
-    )
+    for m, s in batch.sequences.items():
+        position = torch.rand_like(s.position) * 3 - 1.5
+        batch = changed(
+            batch,
+            m,
+            value=torch.sin(3 * position[:, 0] + phase),
+            position=position,
+            category=torch.zeros_like(s.category),
+            metadata_is_known=torch.zeros_like(s.metadata_is_known),
+            metadata_category=torch.zeros_like(s.metadata_category),
+        )
+    return batch
 
 
+@pytest.mark.slow
 def test_11_overfits_eight_curves(objective: Objective, make_batch: Make, changed: Changed) -> None:
     """Mean absolute error of the mean of 8 draws below 0.15, where the curves' spread is 0.64."""
     batch = curves(8, 16, make_batch, changed)
@@ -231,11 +305,11 @@ def test_11_overfits_eight_curves(objective: Objective, make_batch: Make, change
         optimiser.step()
         schedule.step()
     drawn = reconstruct(objective, batch, DPMSolverConfig(num_steps=10), num_draws=8)
-    truth = batch.sequences["m"].value
-    assert truth is not None
-    assert float((drawn.mean(0) - truth).abs().mean()) < 0.15
-    one_step = reconstruct(objective, batch, OneStepConfig())[0]
-    assert float((one_step - truth).abs().mean()) < 0.15
+    one_step = reconstruct(objective, batch, OneStepConfig())
+    for m, sequence in batch.sequences.items():
+        assert sequence.value is not None
+        assert float((drawn[m].mean(0) - sequence.value).abs().mean()) < 0.15
+        assert float((one_step[m][0] - sequence.value).abs().mean()) < 0.15
 
 
 def test_12_inputs_are_not_modified(objective: Objective, make_batch: Make) -> None:
@@ -260,15 +334,20 @@ def test_draw_k_is_the_same_whatever_is_drawn_with_it(
 ) -> None:
     batch = make_batch(LENGTHS)
     five = reconstruct(objective, batch, sampler, 5)
-    assert five.shape == (1 if sampler.kind == "one_step" else 5, sum(LENGTHS))
+    num_draws = 1 if sampler.kind == "one_step" else 5
+    for m, sequence in batch.sequences.items():
+        assert five[m].shape == (num_draws, sequence.num_tokens)
     monkeypatch.setattr("daep_ray.objectives.base.TOKENS_PER_PASS", 2 * sum(LENGTHS) + 1)
     torch.testing.assert_close(reconstruct(objective, batch, sampler, 5), five)
-    torch.testing.assert_close(reconstruct(objective, batch, sampler, 2), five[:2])
+    two = {m: x[:2] for m, x in five.items()}
+    torch.testing.assert_close(reconstruct(objective, batch, sampler, 2), two)
 
 
 def test_draws_differ(objective: Objective, make_batch: Make) -> None:
-    first, second = reconstruct(objective, make_batch(LENGTHS), DDIMConfig(num_steps=3))
-    assert (first - second).abs().max() > 1e-3
+    for first, second in reconstruct(
+        objective, make_batch(LENGTHS), DDIMConfig(num_steps=3)
+    ).values():
+        assert (first - second).abs().max() > 1e-3
 
 
 def test_ancestral_sampling_runs_through_the_whole_chain(make_batch: Make) -> None:
@@ -277,13 +356,17 @@ def test_ancestral_sampling_runs_through_the_whole_chain(make_batch: Make) -> No
     layout = {"m": Layout("m", 2, (3,), 2, (3,))}
     small = ModelConfig(width=8, num_heads=1)
     objective = build_objective(DaepConfig(num_times=12), small, layout)
-    assert torch.isfinite(reconstruct(objective, make_batch([3]), DDPMConfig())).all()
+    assert torch.isfinite(reconstruct(objective, make_batch([3]), DDPMConfig())["m"]).all()
 
 
 @pytest.mark.parametrize("kind", OBJECTIVES)
-@pytest.mark.parametrize("names", [[], ["spectrum", "photometry"]])
-def test_a_unimodal_objective_takes_one_modality(kind: str, names: list[str]) -> None:
-    layouts = {name: Layout(name, 1) for name in names}
-    with pytest.raises(ConfigError, match="one modality") as caught:
+@pytest.mark.parametrize("num", range(4))
+def test_a_number_of_modalities_is_taken_or_refused_in_one_sentence(kind: str, num: int) -> None:
+    layouts = {name: Layout(name, 1) for name in ("a", "b", "c")[:num]}
+    example = accepted(kind)
+    if num and any(min(num, 2) == len(names) for names in example):
+        build_objective(OBJECTIVES[kind](), ModelConfig(width=8, num_heads=1), layouts)
+        return
+    with pytest.raises(ConfigError, match="modalit") as caught:
         build_objective(OBJECTIVES[kind](), ModelConfig(), layouts)
     assert "\n" not in str(caught.value)
