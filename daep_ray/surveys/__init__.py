@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daep_ray.errors import ConfigError
-from daep_ray.surveys import snana, snana_fits, snid, synthetic
+from daep_ray.surveys import ascii_spectra, desi, lamost, snana, snana_fits, snid, synthetic
 from daep_ray.surveys.survey import Reader, Survey
 
 __all__ = ["READERS", "Reader", "Survey", "open_survey"]
@@ -17,6 +17,9 @@ READERS: dict[str, Reader] = {
     "synthetic": synthetic.READER,  # built in, with known truth
     "snid": snid.READER,  # SNID templates, .lnw
     "snana": snana.READER,  # SNANA text: light curves and spectra
+    "lamost": lamost.READER,  # LAMOST stellar spectra, FITS in four layouts
+    "desi": desi.READER,  # DESI coadds and spectra, FITS, three arms
+    "ascii": ascii_spectra.READER,  # text spectra: CSP, BSNIP, one's own
     "snana_fits": snana_fits.READER,  # SNANA FITS: light curves in pairs HEAD, PHOT
 }
 
