@@ -48,6 +48,14 @@ class RawFile:
     content: bytes
 
 
+@dataclass(frozen=True)
+class LargeFile:
+    """A plain file left on disk for a reader that streams it (see `large_file`)."""
+
+    name: str
+    path: Path
+
+
 Found = RawFile | Quarantined | Ignored
 
 
@@ -70,6 +78,18 @@ def check_source(source: Path) -> None:
         raise DataError(f"{str(source)!r} may not be read: change its permissions")
     if source.is_dir() and next(_paths(source), None) is None:
         raise DataError(f"the folder {str(source)!r} is empty: it must hold survey files")
+
+
+def large_file(source: Path, name: str) -> LargeFile | None:
+    """The file that `walk` found too large to read whole, for a reader that can stream it.
+
+    None if `name` is no such file, as every member of an archive.
+    """
+    path = source / name if source.is_dir() else source
+    is_plain = path.is_file() and not name.lower().endswith((*_ARCHIVE_SUFFIXES, ".gz"))
+    if not is_plain or path.stat().st_size <= MAX_FILE_BYTES:
+        return None
+    return LargeFile(name, path)
 
 
 def walk(source: Path, is_ignored: Callable[[str], bool] = is_document) -> Iterator[Found]:
