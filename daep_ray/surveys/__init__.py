@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daep_ray.errors import ConfigError
-from daep_ray.surveys import ascii_spectra, desi, lamost, snana, snana_fits, snid, synthetic
+from daep_ray.surveys import ascii_spectra, desi, lamost, snana, snana_fits, snid, synthetic, table
 from daep_ray.surveys.survey import Reader, Survey
 
 __all__ = ["READERS", "Reader", "Survey", "open_survey"]
@@ -21,6 +21,7 @@ READERS: dict[str, Reader] = {
     "desi": desi.READER,  # DESI coadds and spectra, FITS, three arms
     "ascii": ascii_spectra.READER,  # text spectra: CSP, BSNIP, one's own
     "snana_fits": snana_fits.READER,  # SNANA FITS: light curves in pairs HEAD, PHOT
+    "table": table.READER,  # long tables, one row per measurement, by a mapping
 }
 
 
