@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,12 +157,120 @@ def snana_pair() -> Callable[..., dict[str, str | bytes]]:
     return pair
 
 
+FLUX, INVERSE_VARIANCE = [3.0, 1.0, -2.0, 5.0, 4.0], [4.0, 0.0, 1.0, -1.0, 0.25]
+AND_MASK, OR_MASK = [0, 0, 1, 0, 0], [1, 0, 1, 0, 0]
+WAVELENGTH = 10 ** (3.6 + 1e-4 * np.arange(5))
+
+
+def packed(hdus: list[Any]) -> bytes:
+    file = io.BytesIO()
+    fits.HDUList(hdus).writeto(file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def lamost_file() -> Callable[..., bytes]:
+    """A LAMOST file of one layout (dr1, dr7, dr9, mrs): 5 points, of which the ends are measured.
+
+    A header card is replaced by its name, None takes it out.
+    """
+
+    def table(name: str, columns: dict[str, object], letter: str) -> fits.BinTableHDU:
+        made = [fits.Column(k, letter, array=np.array(v)) for k, v in columns.items()]
+        return fits.BinTableHDU.from_columns(made, name=name)
+
+    def build(layout: str, columns: dict[str, object] | None = None, **cards: object) -> bytes:
+        shared = {"FLUX": FLUX, "IVAR": INVERSE_VARIANCE, "ANDMASK": AND_MASK, "ORMASK": OR_MASK}
+        header = {
+            "DESIG": "LAMOST J063759.87+270908.4", "CLASS": "STAR", "SUBCLASS": "M0",
+            "Z": -0.0003, "VACUUM": True, "COEFF0": 3.6, "COEFF1": 1e-4,
+        }  # fmt: skip
+        primary, tables = fits.PrimaryHDU(), []
+        if layout in ("dr1", "dr7"):
+            third = np.ones(5) if layout == "dr1" else WAVELENGTH
+            rows = [FLUX, INVERSE_VARIANCE, third, AND_MASK, OR_MASK]
+            primary = fits.PrimaryHDU(np.array(rows, np.float32))
+            header["EXTEN0"] = {
+                "dr1": "Flux Inverse Subcontinuum Andmask Ormask",
+                "dr7": "Flux, Inverse, Wavelength, Andmask, Ormask",
+            }[layout]
+        elif layout == "dr9":
+            all_columns = shared | {"WAVELENGTH": WAVELENGTH} | (columns or {})
+            tables = [table("COADD", {k: [v] for k, v in all_columns.items()}, "5E")]
+        else:
+            header = {"DESIG": header["DESIG"], "OBSID": 747412076}
+            for arm, shift in (("COADD_B", 0.0), ("COADD_R", 2e-4)):  # overlapping
+                arm_columns = shared | {"LOGLAM": np.log10(WAVELENGTH) + shift} | (columns or {})
+                tables.append(table(arm, arm_columns, "D"))
+            tables.append(table("B-84450349", {"FLUX": FLUX}, "D"))  # a single exposure
+        header |= cards
+        primary.header.update({k: v for k, v in header.items() if v is not None})
+        return packed([primary, *tables])
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def desi_file() -> Callable[..., bytes]:
+    """A DESI file: 3 rows, B and R overlap by a point; row 1 is dead, row 2 repeats row 0's target.
+
+    An image is replaced by its name (`R_IVAR=...`), None takes it out; so is a column of FIBERMAP.
+    """
+
+    def build(*, unit: str = "10**-17 erg/(s cm2 Angstrom)", **changes: Any) -> bytes:
+        fibers = {"TARGETID": [39627866878511337, -2713437, 39627866878511337],
+                  "OBJTYPE": ["TGT", "", "SKY"], "MJD": [59311.5, 0.0, 59312.5]}  # fmt: skip
+        fibers |= {k: v for k, v in changes.items() if k in fibers}
+        letters = {"U": "3A", "i": "K", "f": "D"}
+        columns = [
+            fits.Column(k, letters[np.array(v).dtype.kind], array=np.array(v))
+            for k, v in fibers.items()
+            if v is not None
+        ]
+        hdus = [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns, name="FIBERMAP")]
+        for arm, first in (("B", 4000.0), ("R", 4009.0), ("Z", 4020.0)):
+            alive = np.array([[1.0], [0.0], [4.0]])
+            images = {
+                f"{arm}_WAVELENGTH": first + 5.0 * np.arange(3),
+                f"{arm}_FLUX": first + np.arange(9.0).reshape(3, 3).astype(np.float32),
+                f"{arm}_IVAR": (alive * np.ones(3)).astype(np.float32),
+                f"{arm}_MASK": np.array([[0, 2, 0], [0, 0, 0], [0, 0, 0]], np.int32),
+            }
+            for name, pixels in (
+                images | {k: changes.get(k, v) for k, v in images.items()}
+            ).items():
+                if pixels is not None:
+                    hdus.append(fits.ImageHDU(pixels, name=name))
+                    if name.endswith("FLUX"):
+                        hdus[-1].header["BUNIT"] = unit
+        return packed(hdus)
+
+    return build
+
+
+@pytest.fixture
+def long_table() -> dict[str, str | bytes]:
+    """Three light curves, one of them broken, and an object table, as ZTF's mapping wants them."""
+    head = "time,mag,magerr,band\n"
+    return {
+        "light-curves/ZTF1.csv": head + "58802.5,19.5,0.1,g\n58801.5,19.0,0.2,R\n58803,nan,1,g\n",
+        "light-curves/ZTF2.csv": head + "58801.5,18.0,0.1,g\n",
+        "light-curves/ZTF3.csv": head + "58801.5,faint,0.1,g\n",
+        "bts.csv": "\r\nZTFID,IAUID,peakt,type,redshift\n"
+        "ZTF1,SN2020adv,801.5,SN Ia-91T,0.06\nZTF2,SN2020B,801,SN Ia,\nZTF9,SN2020C,1,SN Ia,1\n",
+        "names.csv": "ZTF1\n",
+    }
+
+
 @pytest.fixture
 def open_example(
     write: Callable[[dict[str, str | bytes]], Path],
     lnw: Lnw,
     snana_text: str,
     snana_pair: SnanaPair,
+    lamost_file: Callable[..., bytes],
+    desi_file: Callable[..., bytes],
+    long_table: dict[str, str | bytes],
 ) -> Callable[[str], Survey]:
     """A small survey of each registered format; a new reader adds its files here."""
     flux = np.random.default_rng(0).normal(size=(30, 3)).round(3)
@@ -171,11 +280,16 @@ def open_example(
         "snid": {"sn1999aa.lnw": text, "b/sn1999aa.lnw": text, "cut.lnw": cut, "LICENSE": ""},
         "snana": {"a.dat": snana_text, "b/a.dat": snana_text, "c.dat": curve_only, "x.LIST": ""},
         "snana_fits": snana_pair() | snana_pair("b/X", survey=None, NOBS=[5, 3]),
+        "lamost": {"a.fits": lamost_file("dr1"), "b.fits": lamost_file("mrs"), "c.fits": b"no"},
+        "desi": {"a.fits": desi_file(), "b/a.fits": desi_file()},
+        "ascii": {"a.dat": "4000 1\n4010 2\n", "b.dat": "4000 1\n4010\n", "README": "text"},
+        "table": long_table,
     }
+    options = {"ascii": {"frame": "rest"}, "table": {"mapping": "ztf-bts"}}
 
     def open_one(format: str) -> Survey:
         if not READERS[format].needs_source:
             return open_survey(format, None, {"num_objects": 150})
-        return open_survey(format, write(files[format]), {})
+        return open_survey(format, write(files[format]), options.get(format, {}))
 
     return open_one
