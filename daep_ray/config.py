@@ -16,7 +16,8 @@ from daep_ray.objectives import ObjectiveConfig
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.settings import Settings, canonical_hash, override
 from daep_ray.shards.manifest import Manifest
-from daep_ray.stream.recipe import Recipe, default_recipe
+from daep_ray.stream.named import named_recipe
+from daep_ray.stream.recipe import Recipe, default_recipe, recipe_identity
 
 # Raised whenever code changes numbers: results of another version are never mixed in.
 SCIENCE_VERSION = 1
@@ -123,7 +124,7 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     assert config.modalities
     whole = config.model_dump(mode="json")
     parts = {k: whole[k] for k in ("model", "objective", "optimisation", "seed", "modalities")}
-    used = {m: whole["recipe"]["modalities"][m] for m in config.modalities}
+    used = {m: recipe_identity(config.recipe.modalities[m]) for m in config.modalities}
     if len(config.modalities) == 1:
         for part, names in _OF_SEVERAL.items():
             parts[part] = {k: v for k, v in parts[part].items() if k not in names}
@@ -200,23 +201,37 @@ def configure(
     preset_name: str = "laptop",
     modality: str | None = None,
     assignments: dict[str, Any] | None = None,
+    recipe: str | None = None,
 ) -> RunConfig:
-    """A resolved configuration for a survey: preset, the survey's recipe, then the user's settings.
+    """A resolved configuration for a survey: preset, recipe, then the user's settings.
+
+    `recipe` names one of `stream/named.py`; without, it is the default for the survey's format.
 
     Raises:
         ConfigError: an unknown preset or path, a value out of range, a modality not in the survey.
+        DataError: the named recipe does not fit the survey.
     """
-    config = resolve(preset(preset_name), manifest, modality)
+    config = resolve(preset(preset_name), manifest, modality, recipe)
     return resolve(override(config, assignments or {}), manifest)
 
 
-def resolve(config: RunConfig, manifest: Manifest, modality: str | None = None) -> RunConfig:
+def resolve(
+    config: RunConfig,
+    manifest: Manifest,
+    modality: str | None = None,
+    recipe_name: str | None = None,
+) -> RunConfig:
     """Fill in what depends on the survey (modality, recipe) and check that it is there.
 
     Raises:
         ConfigError: a modality that the survey does not have.
+        DataError: the named recipe does not fit the survey.
     """
     names = [m.name for m in manifest.modalities]
+    recipe = config.recipe
+    if recipe_name is not None:
+        recipe = named_recipe(recipe_name, manifest)
+        names = [n for n in names if n in recipe.modalities]
     wanted = (modality,) if modality else config.modalities or (names[0],)
     for name in wanted:
         if name not in names:
@@ -224,7 +239,7 @@ def resolve(config: RunConfig, manifest: Manifest, modality: str | None = None) 
                 f"no modality {name!r} in this survey: it has {', '.join(names)}; "
                 "choose one with --modality"
             )
-    recipe = config.recipe or default_recipe(manifest)
+    recipe = recipe or default_recipe(manifest)
     for name in wanted:
         if name not in recipe.modalities:
             raise ConfigError(

@@ -145,7 +145,14 @@ class FittedRecipe:
         names, turn = self.check(modalities), None
         if epoch is not None and any(self.recipe.modalities[m].is_redrawn for m in names):
             turn = Turn(string_keys(table.column("sample_id")), seed, epoch)
-        return {m: self._apply(m, table, turn) for m in names}
+        return {m: self._apply(m, table, self._turn(m, turn)) for m in names}
+
+    def _turn(self, name: str, turn: Turn | None) -> Turn | None:
+        """The epoch whose random numbers are drawn: with frozen copies they come round again."""
+        copies = self.recipe.modalities[name].frozen_copies
+        if turn is None or copies is None:
+            return turn
+        return replace(turn, epoch=turn.epoch % copies)
 
     def _apply(self, name: str, table: pa.Table, turn: Turn | None) -> FlatSequence:
         recipe = self.recipe.modalities[name]
@@ -194,7 +201,8 @@ class FittedRecipe:
         leading = values.shape[:-1]
         rows = values.reshape(-1, values.shape[-1])
         inverted = [value_chain.inverse(chain, v, flat.log_scale, flat.offsets) for v in rows]
-        return np.stack(inverted).reshape(*leading, -1) if inverted else values
+        physical = np.stack(inverted).reshape(*leading, -1) if inverted else values
+        return physical if flat.factor is None else physical / flat.factor
 
     def invert_position(
         self,

@@ -45,7 +45,8 @@ class FlatSequence:
 
     `kept` indexes the table's raw flat values, so that other columns (errors, noiseless truth) can
     be lined up with what the recipe kept. `reference`, `one_plus_redshift` and `log_scale` are
-    what the position and value chains took per sample: the inverse needs them.
+    what the position and value chains took per sample, `factor` what the known factors were: the
+    inverse needs them.
     """
 
     value: np.ndarray  # (N,) float64
@@ -59,6 +60,7 @@ class FlatSequence:
     reference: np.ndarray  # (B, P) float64
     one_plus_redshift: np.ndarray  # (B, P) float64
     log_scale: np.ndarray  # (B,) float64, decimal logarithm
+    factor: np.ndarray | None = None  # (N,) float64 that raw values were multiplied by, None for 1
 
     @property
     def num_samples(self) -> int:
@@ -88,6 +90,7 @@ class FlatSequence:
             position=self.position[index],
             category=self.category[index],
             kept=self.kept[index],
+            factor=None if self.factor is None else self.factor[index],
             offsets=offsets_of(lengths),
         )
 

@@ -1,10 +1,11 @@
 """Position steps: time from a reference, rest frame, logarithm; and back.
 
 In: flat float64 positions of one axis. Out: transformed positions with the reference and 1 + z
-that were taken per sample. A sample without the column that a step needs gets NaN, and so leaves
-the plan, counted: a wrong rest frame is worse than none.
+that were taken per sample. A sample without the column (or the fitted peak) that a step needs gets
+NaN, and so leaves the plan, counted: a wrong rest frame is worse than none.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field, field_validator
 
 from daep_ray.settings import Settings
 from daep_ray.stream.flat import reduce_samples, spread
+from daep_ray.stream.peak import FittedPeak
 
 
 class Reference(Settings):
@@ -50,7 +52,10 @@ class Log(Settings):
     kind: Literal["log"] = "log"
 
 
-PositionStep = Annotated[Reference | DivideByOnePlus | Log, Field(discriminator="kind")]
+PositionStep = Annotated[
+    Reference | FittedPeak | DivideByOnePlus | Log, Field(discriminator="kind")
+]
+FindPeaks = Callable[[FittedPeak, np.ndarray], np.ndarray]  # (step, (N,) position) -> (B,) peaks
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def forward(
     brightest_is_smallest: bool,
     metadata: dict[str, np.ndarray],
     offsets: np.ndarray,
+    find_peaks: FindPeaks | None = None,
 ) -> tuple[np.ndarray, Taken]:
     """(N,) positions after the chain. `value` is raw: it tells where the peak is."""
     num = len(offsets) - 1
@@ -76,6 +82,10 @@ def forward(
         if isinstance(step, Reference):
             brightness = -value if brightest_is_smallest else value
             reference = _reference(step, position, brightness, metadata, offsets)
+            position = position - spread(reference, offsets)
+        elif isinstance(step, FittedPeak):
+            assert find_peaks is not None
+            reference = find_peaks(step, position)
             position = position - spread(reference, offsets)
         elif isinstance(step, DivideByOnePlus):
             one_plus_redshift = 1.0 + metadata[step.column]

@@ -1,7 +1,8 @@
 """The recipe: what turns raw rows into model inputs, declared per modality.
 
-In order: value selections on raw values; the position chain; crops; the value chain (noise drawn
-from errors goes in before it); random removal and the cut to `max_length`; z-scores; jitter.
+In order: value selections on raw values; known factors (dust); the position chain; crops; the
+value chain (noise drawn from errors goes in before it); random removal and the cut to
+`max_length`; z-scores; jitter.
 Measurements that a step makes non-finite are dropped. The recipe is recorded in every checkpoint
 and inverted when a result leaves. Settings only: `stream/chain.py` carries them out.
 """
@@ -13,6 +14,7 @@ from pydantic import Field
 
 from daep_ray.sample import Modality
 from daep_ray.settings import Settings, canonical_hash
+from daep_ray.stream.factors import Factor
 from daep_ray.stream.position_chain import DivideByOnePlus, PositionStep, Reference
 from daep_ray.stream.selection import Augmentation, Selection
 from daep_ray.stream.value_chain import Arcsinh, ScaleByMedian, ValueStep
@@ -23,12 +25,17 @@ LOG_SCALE = "log_scale"  # metadata that `scale_by_median` makes
 class ModalityRecipe(Settings):
     """One modality's way into the model. An empty one passes values through and z-scores them."""
 
+    value_units: tuple[str, ...] = ()  # data of another unit are refused; empty: any
+    frames: dict[str, str] = Field(default_factory=dict)  # so are positions of another frame
+    factors: tuple[Factor, ...] = ()
     value: tuple[ValueStep, ...] = ()
     positions: dict[str, tuple[PositionStep, ...]] = Field(default_factory=dict)
     selection: tuple[Selection, ...] = ()
     max_length: int | None = Field(default=None, ge=1)  # at most so many measurements per sample
+    max_length_per: str | None = None  # ... and word of this category: 20 in every band
     redraw: bool = True  # which of them: redrawn every epoch in training, else evenly spread
     augmentation: tuple[Augmentation, ...] = ()
+    frozen_copies: int | None = Field(default=None, ge=1)  # draws come round after so many epochs
     z_score: str = Field(default="modality", pattern=r"^(modality|category:.+)$")
     metadata: tuple[str, ...] = ()  # names that the model sees
 
@@ -61,7 +68,24 @@ class Declares(Protocol):
 
 def recipe_hash(recipe: Recipe) -> str:
     """Identity of a recipe; changes whenever its results could."""
-    return canonical_hash(recipe.model_dump(mode="json"))
+    return canonical_hash(
+        {"modalities": {name: recipe_identity(part) for name, part in recipe.modalities.items()}}
+    )
+
+
+# Checks change no number; of the others earlier recipes knew nothing, so they keep their names.
+_CHECKS = ("value_units", "frames")
+_LEFT_OUT_AT_DEFAULT = ("factors", "max_length_per", "frozen_copies")
+
+
+def recipe_identity(part: ModalityRecipe) -> dict[str, Any]:
+    """What of a modality's recipe can change a result, as JSON."""
+    content = part.model_dump(mode="json", exclude=set(_CHECKS))
+    return {
+        key: value
+        for key, value in content.items()
+        if key not in _LEFT_OUT_AT_DEFAULT or getattr(part, key) not in ((), None)
+    }
 
 
 def default_recipe(manifest: Declares) -> Recipe:
@@ -126,6 +150,7 @@ FORMAT_RECIPES = {
     "synthetic": {"photometry": _synthetic_flux},
     "snid": {"spectrum": _as_it_is},
     "snana": {"photometry": _fluxcal},
+    "snana_fits": {"photometry": _fluxcal},
 }
 
 
@@ -134,6 +159,8 @@ def input_columns(recipe: ModalityRecipe, modality: Modality) -> list[str]:
     used = set(recipe.metadata)
     for steps in recipe.positions.values():
         used |= {s.column for s in steps if isinstance(s, Reference | DivideByOnePlus) and s.column}
+    for step in recipe.factors:
+        used.update(step.columns(modality))
     names = ["value", *(["error"] if modality.has_error else [])]
     names += [axis.name for axis in modality.positions]
     names += [category.name for category in modality.categories]

@@ -11,22 +11,47 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from daep_ray.sample import Modality
 from daep_ray.settings import Settings
 from daep_ray.stream.flat import FlatSequence, index_within, offsets_of, reduce_samples, spread
-from daep_ray.stream.keyed import element_bits, normal, stream_keys, uniform
+from daep_ray.stream.keyed import GOLDEN, element_bits, mix, normal, stream_keys, uniform
+
+MAG_PER_LN = 2.5 / np.log(10.0)  # an error of so many magnitudes is an error of 100 % in flux
 
 
 class SignalToNoise(Settings):
-    """Keep |value| >= minimum x error; a measurement of unknown error cannot pass."""
+    """Keep |value| >= minimum x error; a measurement of unknown error cannot pass.
+
+    For magnitudes the flux is meant: an error of at most 1.086 / minimum.
+    """
 
     kind: Literal["signal_to_noise"] = "signal_to_noise"
     minimum: float = Field(3.0, gt=0)
+
+    def passes(self, value: np.ndarray, error: np.ndarray, is_magnitude: bool) -> np.ndarray:
+        """(N,) bool."""
+        return (MAG_PER_LN if is_magnitude else np.abs(value)) >= self.minimum * error
 
 
 class Positive(Settings):
     """Keep value > 0."""
 
     kind: Literal["positive"] = "positive"
+
+
+class KeepCategory(Settings):
+    """Keep measurements whose category is one of the words: bands g and r."""
+
+    kind: Literal["keep_category"] = "keep_category"
+    category: str = "band"
+    words: tuple[str, ...] = Field(min_length=1)
+
+    def passes(self, flat: FlatSequence, modality: Modality) -> np.ndarray:
+        """(N,) bool."""
+        place = [c.name for c in modality.categories].index(self.category)
+        vocabulary = modality.categories[place].vocabulary
+        is_wanted = np.array([word in self.words for word in vocabulary])
+        return is_wanted[flat.category[:, place]]
 
 
 class Crop(Settings):
@@ -66,7 +91,7 @@ class RandomRemoval(Settings):
     fraction: float = Field(0.1, gt=0, lt=1)
 
 
-Selection = Annotated[SignalToNoise | Positive | Crop, Field(discriminator="kind")]
+Selection = Annotated[SignalToNoise | Positive | KeepCategory | Crop, Field(discriminator="kind")]
 Augmentation = Annotated[NoiseFromErrors | Jitter | RandomRemoval, Field(discriminator="kind")]
 
 
@@ -87,13 +112,15 @@ class Turn:
         return normal(self.bits(name, flat, 0), self.bits(name, flat, 1))
 
 
-def is_selected(steps: tuple[Selection, ...], flat: FlatSequence) -> np.ndarray:
+def is_selected(steps: tuple[Selection, ...], flat: FlatSequence, modality: Modality) -> np.ndarray:
     """(N,) bool: which raw measurements the value selections keep."""
     kept = np.isfinite(flat.value)
     for step in steps:
         if isinstance(step, SignalToNoise):
             assert flat.error is not None
-            kept &= np.abs(flat.value) >= step.minimum * flat.error
+            kept &= step.passes(flat.value, flat.error, modality.value.unit == "mag")
+        elif isinstance(step, KeepCategory):
+            kept &= step.passes(flat, modality)
         elif isinstance(step, Positive):
             kept &= flat.value > 0
     return kept
@@ -148,18 +175,45 @@ def cut_to_length(flat: FlatSequence, length: int, turn: Turn | None) -> FlatSeq
     Evenly spread without a `turn`; with one, a random measurement of each of `length` equal
     stretches, the stretches turned by a random amount, so that each has the same chance.
     """
-    lengths = flat.lengths
-    long = np.flatnonzero(lengths > length)
-    if not len(long):
+    if (flat.lengths <= length).all():
         return flat
+    return flat.take(*_cut(flat.offsets, length, turn))
+
+
+def cut_each_category(
+    flat: FlatSequence, place: int, length: int, turn: Turn | None
+) -> FlatSequence:
+    """At most `length` measurements of each word of category `place` (a band) of each sample."""
+    code = flat.category[:, place]
+    sample = spread(np.arange(flat.num_samples), flat.offsets)
+    order = np.lexsort((code, sample))  # stable: in their order within a word
+    sample, code = sample[order], code[order]
+    is_start = np.ones(len(order), dtype=bool)
+    is_start[1:] = (np.diff(sample) != 0) | (np.diff(code) != 0)
+    starts = np.flatnonzero(is_start)
+    groups = np.append(starts, len(order))
+    if (np.diff(groups) <= length).all():
+        return flat
+    if turn is not None:  # every word of a sample draws its own numbers
+        words = code[starts].astype(np.uint64) * GOLDEN
+        turn = replace(turn, keys=mix(turn.keys[sample[starts]] + words))
+    index, _ = _cut(groups, length, turn)
+    lengths = np.bincount(sample[index], minlength=flat.num_samples)
+    return flat.take(np.sort(order[index]), lengths)
+
+
+def _cut(offsets: np.ndarray, length: int, turn: Turn | None) -> tuple[np.ndarray, np.ndarray]:
+    """Which measurements stay, and how many of each sequence."""
+    lengths = np.diff(offsets)
+    long = np.flatnonzero(lengths > length)
     kept = np.minimum(lengths, length)
-    offsets = offsets_of(kept)
-    index = spread(flat.offsets[:-1], offsets) + index_within(offsets)
+    inner = offsets_of(kept)
+    index = spread(offsets[:-1], inner) + index_within(inner)
     chosen = _even(lengths[long], length) if turn is None else _random(lengths, long, length, turn)
-    # (long samples, length) places in the output, a full rectangle
-    out = offsets[long][:, None] + np.arange(length)
-    index[out] = flat.offsets[long][:, None] + chosen
-    return flat.take(index, kept)
+    # (long sequences, length) places in the output, a full rectangle
+    out = inner[long][:, None] + np.arange(length)
+    index[out] = offsets[long][:, None] + chosen
+    return index, kept
 
 
 def _even(lengths: np.ndarray, length: int) -> np.ndarray:

@@ -1,16 +1,16 @@
 """One streaming pass over the shards: z-score statistics and lengths after selection.
 
 In: a shard folder and a recipe. Out: a FittedRecipe and the table of lengths, both kept in
-`<data>/recipes/<hash>/` (`statistics.json`, `lengths.arrow`, memory-mapped when read). Statistics
-are of the training split only, float64, a shared sequence counted once; constant memory but for
-the lengths.
+`<data>/recipes/<hash>/` (`statistics.json`, `lengths.arrow`, memory-mapped when read; beside them
+`excluded.csv`, why samples are left out, and fitted peaks). Statistics are of the training split
+only, float64, a shared sequence counted once; constant memory but for the lengths.
 """
 
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from daep_ray.shards.read import ShardFolder
+from daep_ray.shards.read import ShardFolder, read_rows
+from daep_ray.stream import excluded, peak
 from daep_ray.stream.chain import transform
 from daep_ray.stream.fitted import (
     FittedRecipe,
@@ -57,16 +58,57 @@ def lengths_after_selection(folder: ShardFolder, recipe: Recipe) -> pa.Table:
     return _cached_or_fitted(folder, unfitted(recipe, folder.modalities.values()))[1]
 
 
+def excluded_samples(folder: ShardFolder, recipe: Recipe) -> pa.Table:
+    """The samples that the recipe leaves without a measurement: ids, modality, reason in words."""
+    draft = unfitted(recipe, folder.modalities.values())
+    lengths = _cached_or_fitted(folder, draft)[1]
+    written = excluded.read(_cache(folder, draft))
+    return _left_out(folder, draft, lengths) if written is None else written
+
+
+def _left_out(folder: ShardFolder, draft: FittedRecipe, lengths: pa.Table) -> pa.Table:
+    found = [excluded.SCHEMA.empty_table()]
+    for name in draft.modalities:
+        kept = lengths.column(f"{name}.length").to_numpy()
+        raw = lengths.column(f"{name}.raw_length").to_numpy()
+        for rows in _blocks(np.flatnonzero((kept == 0) & (raw > 0))):
+            table = read_rows(folder, rows, ["object_id", *draft.columns([name])])
+            found.append(_excluded(draft, name, table))
+    return pa.concat_tables(found)
+
+
+def _cache(folder: ShardFolder, draft: FittedRecipe) -> Path:
+    return Path(folder.path) / "recipes" / recipe_hash(draft.recipe)
+
+
+def _blocks(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + 1000] for start in range(0, len(rows), 1000)]
+
+
+def _excluded(draft: FittedRecipe, name: str, table: pa.Table) -> pa.Table:
+    words = excluded.reasons(draft.recipe.modalities[name], draft.modalities[name], table)
+    ids = [table.column(c).to_pylist() for c in ("sample_id", "object_id")]
+    return pa.table([*ids, [name] * len(words), words], schema=excluded.SCHEMA)
+
+
 Fit = tuple[dict[str, ModalityStatistics], pa.Table]
 
 
 def _cached_or_fitted(folder: ShardFolder, draft: FittedRecipe) -> Fit:
-    cache = Path(folder.path) / "recipes" / recipe_hash(draft.recipe)
+    cache = _cache(folder, draft)
     found = _read(cache, folder.manifest.hash)
     if found is not None:
+        peak.remember(cache)
         return found
-    fit = _fit_in_memory(str(folder.path), folder.manifest.hash, json.dumps(draft.to_json()))
-    if not _write(cache, folder.manifest.hash, draft.recipe, fit):
+    with peak.recorded() as found_peaks:
+        fit = _fit_in_memory(str(folder.path), folder.manifest.hash, json.dumps(draft.to_json()))
+        left_out = _left_out(folder, draft, fit[1])
+
+    def beside(folder: Path) -> None:
+        peak.save(found_peaks, folder)
+        excluded.write(left_out, folder)
+
+    if not _write(cache, folder.manifest.hash, draft.recipe, fit, beside):
         return fit
     _fit_in_memory.cache_clear()  # the file is mapped from now on
     return _read(cache, folder.manifest.hash) or fit
@@ -208,7 +250,9 @@ def _read(cache: Path, manifest_hash: str) -> Fit | None:
     return statistics, lengths
 
 
-def _write(cache: Path, manifest_hash: str, recipe: Recipe, fit: Fit) -> bool:
+def _write(
+    cache: Path, manifest_hash: str, recipe: Recipe, fit: Fit, beside: Callable[[Path], None]
+) -> bool:
     """Write to a temporary folder, then rename. False where the data folder cannot be written.
 
     Two processes may do it at once: they write the same content, and the second finds it there.
@@ -229,6 +273,7 @@ def _write(cache: Path, manifest_hash: str, recipe: Recipe, fit: Fit) -> bool:
         (draft / "statistics.json").write_text(json.dumps(content, indent=1, allow_nan=False))
         with pa.ipc.new_file(str(draft / "lengths.arrow"), lengths.schema) as writer:
             writer.write_table(lengths, max_chunksize=_BATCH_ROWS)
+        beside(draft)
         if cache.exists() and _read(cache, manifest_hash) is None:
             # of other data or damaged: out of the way first, a rename needs the name free
             os.rename(cache, draft / "before")

@@ -19,6 +19,7 @@ from daep_ray.config import (
 from daep_ray.errors import ConfigError
 from daep_ray.settings import canonical_hash, override
 from daep_ray.shards.manifest import Manifest
+from daep_ray.stream.recipe import recipe_identity
 
 REFERENCES = ("pca", "mean")
 # What a reference's numbers do not depend on: it has no draws and no budget of memory worth naming.
@@ -252,7 +253,7 @@ def _reference(name: str, like: Cell, manifest: Manifest) -> Cell:
     config = like.config
     assert config.recipe is not None
     num_floats = None if name == "mean" else like.num_floats
-    recipe = {m: config.recipe.modalities[m].model_dump(mode="json") for m in config.modalities}
+    recipe = {m: recipe_identity(config.recipe.modalities[m]) for m in config.modalities}
     identity = [name, num_floats, list(config.modalities), recipe, manifest.hash, SCIENCE_VERSION]
     evaluation = config.evaluation.model_dump(mode="json")
     measured = {k: v for k, v in evaluation.items() if k not in _NOT_OF_REFERENCES}

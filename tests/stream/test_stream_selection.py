@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.errors import ConfigError
+from daep_ray.sample import Axis, Category, Modality
 from daep_ray.stream.flat import FlatSequence, offsets_of
 from daep_ray.stream.keyed import string_keys
 from daep_ray.stream.recipe import ModalityRecipe
@@ -27,6 +28,8 @@ from daep_ray.stream.selection import (
     with_noise,
     with_removal,
 )
+
+FLUX = Modality("photometry", Axis("flux", "FLUXCAL"), (Axis("time", "day", is_time=True),))
 
 some_lengths = st.lists(st.integers(0, 40), min_size=1, max_size=8)
 
@@ -73,9 +76,9 @@ def test_value_selections():
     flat = replace(
         make_flat([4]), value=np.array([2.0, -7.0, 3.0, np.nan]), error=np.array([1, 2, np.nan, 1])
     )
-    assert is_selected((), flat).tolist() == [True, True, True, False]
-    assert is_selected((SignalToNoise(minimum=3),), flat).tolist() == [False, True, False, False]
-    assert is_selected((Positive(),), flat).tolist() == [True, False, True, False]
+    assert is_selected((), flat, FLUX).tolist() == [True, True, True, False]
+    assert is_selected((SignalToNoise(minimum=3),), flat, FLUX).tolist() == [False, True, False, False]
+    assert is_selected((Positive(),), flat, FLUX).tolist() == [True, False, True, False]
 
 
 def test_crops_and_lost_positions():
