@@ -24,7 +24,7 @@ env: .venv/installed
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	$(PIP) -e '.[test]'
+	$(PIP) -e '.[test,sn]'
 	@touch $@
 
 study: .venv/installed

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from daep_ray.errors import ConfigError
-from daep_ray.surveys import ascii_spectra, desi, lamost, snana, snana_fits, snid, synthetic, table
+from daep_ray.surveys import (
+    ascii_spectra,
+    desi,
+    lamost,
+    snana,
+    snana_fits,
+    snid,
+    surface,
+    synthetic,
+    table,
+)
 from daep_ray.surveys.survey import Reader, Survey
 
 __all__ = ["READERS", "Reader", "Survey", "open_survey"]
@@ -22,6 +32,7 @@ READERS: dict[str, Reader] = {
     "ascii": ascii_spectra.READER,  # text spectra: CSP, BSNIP, one's own
     "snana_fits": snana_fits.READER,  # SNANA FITS: light curves in pairs HEAD, PHOT
     "table": table.READER,  # long tables, one row per measurement, by a mapping
+    "surface": surface.READER,  # simulated from a SALT model's surface and filters
 }
 
 

@@ -262,6 +262,36 @@ def long_table() -> dict[str, str | bytes]:
     }
 
 
+LSST_EDGES = {
+    "u": (330, 400), "g": (400, 550), "r": (550, 690),
+    "i": (690, 820), "z": (820, 920), "y": (920, 1070),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def surface_files() -> dict[str, str | bytes]:
+    """A coarse made-up SALT model (15 phases x 91 wavelengths) and six trapezoids as filters."""
+    phases, wavelengths = np.arange(-20.0, 51.0, 5.0), np.arange(2000.0, 11001.0, 100.0)
+    p, w = np.meshgrid(phases, wavelengths, indexing="ij")
+    m0 = np.exp(-(((p - 2) / 18) ** 2) - ((w - 4500) / 2000) ** 2) * (1.5 + np.sin(w / 150))
+    templates = {0: m0, 1: 0.1 * m0 * np.sin(p / 20)}
+    files: dict[str, str | bytes] = {
+        f"model/salt3_template_{k}.dat": "".join(
+            f"{a:.1f} {b:.2f} {v:.9e}\n" for a, b, v in zip(p.flat, w.flat, m.flat, strict=True)
+        )
+        for k, m in templates.items()
+    }
+    files["model/salt3_color_correction.dat"] = (
+        "2\n-0.5\n0.2\nSalt2ExtinctionLaw.version 1\n"
+        "Salt2ExtinctionLaw.min_lambda 2800\nSalt2ExtinctionLaw.max_lambda 8000\n"
+    )
+    for band, (low, high) in LSST_EDGES.items():
+        corners = ((low - 10, 0.0), (low + 10, 0.4), (high - 10, 0.5), (high + 10, 0.0))
+        rows = "".join(f"{wave} {through}\n" for wave, through in corners)
+        files[f"filters/total_{band}.dat"] = "# nm, throughput\n" + rows
+    return files
+
+
 @pytest.fixture
 def open_example(
     write: Callable[[dict[str, str | bytes]], Path],
@@ -271,6 +301,7 @@ def open_example(
     lamost_file: Callable[..., bytes],
     desi_file: Callable[..., bytes],
     long_table: dict[str, str | bytes],
+    surface_files: dict[str, str | bytes],
 ) -> Callable[[str], Survey]:
     """A small survey of each registered format; a new reader adds its files here."""
     flux = np.random.default_rng(0).normal(size=(30, 3)).round(3)
@@ -284,8 +315,13 @@ def open_example(
         "desi": {"a.fits": desi_file(), "b/a.fits": desi_file()},
         "ascii": {"a.dat": "4000 1\n4010 2\n", "b.dat": "4000 1\n4010\n", "README": "text"},
         "table": long_table,
+        "surface": surface_files | {"variance.dat": "1 2 3", "broken.dat.gz": b"no gzip"},
     }
-    options = {"ascii": {"frame": "rest"}, "table": {"mapping": "ztf-bts"}}
+    options: dict[str, dict[str, Any]] = {
+        "ascii": {"frame": "rest"},
+        "table": {"mapping": "ztf-bts"},
+        "surface": {"num_objects": 35},
+    }
 
     def open_one(format: str) -> Survey:
         if not READERS[format].needs_source:
