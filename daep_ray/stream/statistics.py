@@ -94,6 +94,11 @@ def _excluded(draft: FittedRecipe, name: str, table: pa.Table) -> pa.Table:
 Fit = tuple[dict[str, ModalityStatistics], pa.Table]
 
 
+def refit(folder: ShardFolder, recipe: Recipe) -> Fit:
+    """The statistics and the lengths after selection, from the shards whatever the cache holds."""
+    return _fit(folder, unfitted(recipe, folder.modalities.values()))
+
+
 def _cached_or_fitted(folder: ShardFolder, draft: FittedRecipe) -> Fit:
     cache = _cache(folder, draft)
     found = _read(cache, folder.manifest.hash)
