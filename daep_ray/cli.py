@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from daep_ray import cli_data
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -228,6 +229,10 @@ def report(
     from daep_ray.report import build
 
     print(f"report: {build(out)}")
+
+
+app.command()(cli_data.merge)
+app.command()(cli_data.audit)
 
 
 def _echo(line: str) -> None:
