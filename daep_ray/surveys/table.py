@@ -81,7 +81,9 @@ def _place(source: Path, name: str) -> _Place:
 
 def _object_index(source: Path, mapping_name: str, mapping: Mapping) -> ObjectIndex | None:
     """The survey's object table, None where the mapping has none; checks that there are data."""
-    wanted, has_rows, tables = mapping.objects, False, []
+    wanted, has_rows = mapping.objects, False
+    tables: list[pa.Table] = []
+    faults: dict[str, str] = {}
     for found in walk(source):
         file = found if isinstance(found, RawFile) else _large(source, found)
         if file is None:
@@ -89,7 +91,7 @@ def _object_index(source: Path, mapping_name: str, mapping: Mapping) -> ObjectIn
         place = _place(source, file.name)
         has_rows = has_rows or place.fits(mapping.files)
         if wanted is not None and place.fits(wanted.files):
-            tables.append(_object_table(file, mapping))
+            tables += _object_rows(file, mapping, faults)
         elif has_rows and wanted is None:
             break
     if not has_rows:
@@ -104,24 +106,29 @@ def _object_index(source: Path, mapping_name: str, mapping: Mapping) -> ObjectIn
             f"the object table {', '.join(wanted.files)} of the mapping {mapping_name!r} is not in "
             f"{str(source)!r}: add it, or take `objects` out of the mapping"
         )
-    return ObjectIndex(pa.concat_tables(tables, promote_options="permissive"), mapping)
+    try:
+        table = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException:
+        raise DataError(
+            f"the object tables {', '.join(wanted.files)} hold columns of other types: make one"
+        ) from None
+    return ObjectIndex(table, mapping, faults)
 
 
 def _large(source: Path, found: Quarantined | Ignored | RawFile) -> LargeFile | None:
     return large_file(source, found.file) if isinstance(found, Quarantined) else None
 
 
-def _object_table(file: RawFile | LargeFile, mapping: Mapping) -> pa.Table:
+def _object_rows(
+    file: RawFile | LargeFile, mapping: Mapping, faults: dict[str, str]
+) -> list[pa.Table]:
+    """The rows of an object table; rows that are cut go to `faults`, by object."""
     assert mapping.objects is not None
     columns = [mapping.objects.key, mapping.objects.name, *mapping.object_columns()]
-    layout = Layout("parquet" if file.name.endswith(".parquet") else "csv", mapping.delimiter)
-
-    def refuse(key: str, why: str) -> None:
-        raise DataError(f"the object table {file.name!r} is damaged at {key!r}: {why}; mend it")
-
     wanted = tuple(dict.fromkeys(c for c in columns if c))
+    layout = Layout("parquet" if file.name.endswith(".parquet") else "csv", mapping.delimiter)
     try:
-        return pa.concat_tables(read_batches(file, layout, wanted, refuse))
+        return list(read_batches(file, layout, wanted, faults.setdefault))
     except Malformed as error:
         raise DataError(f"the object table {file.name!r} {error}") from None
 

@@ -34,10 +34,15 @@ def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:
         array = _whole_numbers(array)
     try:
         text = array.cast(pa.string())
-    except pa.ArrowInvalid:
-        plain = [None if e is None else e.decode("utf-8", "replace") for e in array.to_pylist()]
-        text = pa.array(plain, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        text = pa.array([_as_text(entry) for entry in array.to_pylist()], pa.string())
     return pc.utf8_trim_whitespace(text)
+
+
+def _as_text(entry: object) -> str | None:
+    if isinstance(entry, bytes):
+        return entry.decode("utf-8", "replace")
+    return None if entry is None else str(entry)
 
 
 def _whole_numbers(array: pa.Array) -> pa.Array:

@@ -31,7 +31,7 @@ _BATCH_BYTES = 8 * 2**20
 _BATCH_ROWS = 2**17
 _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what Arrow raises for a file that is none
 
-OnShortRow = Callable[[str, str], None]  # (its entry in the first column wanted, why)
+OnShortRow = Callable[[str, str], object]  # (its entry in the first column wanted, why)
 
 
 class Malformed(Exception):
@@ -164,6 +164,10 @@ def _parquet(file: RawFile | LargeFile, columns: tuple[str, ...]) -> Iterator[pa
     source = pa.BufferReader(file.content) if isinstance(file, RawFile) else str(file.path)
     with pq.ParquetFile(source) as table:
         require(columns, table.schema_arrow.names)
+        for name in columns:
+            kind = table.schema_arrow.field(name).type
+            if pa.types.is_nested(kind):
+                raise Malformed(f"the column {name!r} holds {kind}, not one entry per row")
         for batch in table.iter_batches(_BATCH_ROWS, columns=list(columns), use_threads=False):
             yield pa.Table.from_batches([batch])
 
@@ -177,7 +181,7 @@ def _fits(file: RawFile | LargeFile, columns: tuple[str, ...]) -> pa.Table:
             hdu.name = f"TABLE{k}"  # tables without a name, or of one name, are told apart
         names = extension_names(hdus)
         if not names:
-            raise Malformed("holds no table")
+            raise Malformed("holds no FITS table")
         return pa.concat_tables([_fits_table(hdus, name, columns) for name in names])
 
 
@@ -187,7 +191,7 @@ def _fits_table(hdus: object, table: str, columns: tuple[str, ...]) -> pa.Table:
     cards = {c: header_text(hdu, c) for c in columns if c not in names}
     require(columns, [*names, *(c for c, text in cards.items() if text is not None)])
     arrays: dict[str, np.ndarray | list[str | None]] = {}
-    num_rows = len(hdu.data)
+    num_rows = int(hdu.header.get("NAXIS2", 0))
     for name in columns:
         array = [cards[name]] * num_rows if name in cards else column(hdus, table, name)
         if isinstance(array, np.ndarray) and array.ndim != 1:

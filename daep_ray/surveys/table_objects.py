@@ -58,25 +58,28 @@ class Described:
 
 
 class ObjectIndex:
-    """An object table held in memory, about 150 bytes per object."""
+    """An object table held in memory, about 150 bytes per object.
 
-    def __init__(self, table: pa.Table, mapping: Mapping) -> None:
+    `faults` names objects whose row could not be read, and why.
+    """
+
+    def __init__(self, table: pa.Table, mapping: Mapping, faults: dict[str, str]) -> None:
         assert mapping.objects is not None
         self._rows: dict[str, int] = {}
-        self._twice: set[str] = set()
+        self._faults = dict(faults)
         for row, key in enumerate(texts(table[mapping.objects.key]).to_pylist()):
             if key and self._rows.setdefault(key, row) != row:
-                self._twice.add(key)
+                self._faults[key] = "it has two rows"
         self._described = Described(table, mapping)
 
     def facts(self, name: str) -> Facts | None:
         """What the table says of an object, None where it does not name it.
 
         Raises:
-            Malformed: it has two rows for it, or text where a number must stand.
+            Malformed: it has two rows for it, or one that cannot be read.
         """
-        if name in self._twice:
-            raise Malformed(f"the object table has two rows for {name!r}")
+        if name in self._faults:
+            raise Malformed(f"in the object table {self._faults[name]}")
         row = self._rows.get(name)
         return None if row is None else self._described.row(row)
 
