@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray import cli_data
+from daep_ray import cli_data, cli_recipes
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -134,6 +134,9 @@ def train(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the training.")],
     preset: Annotated[str, typer.Option(help="smoke, laptop or cluster.")] = "laptop",
     modality: Annotated[str | None, typer.Option(help="Default: the survey's first.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of `daep-ray recipes`.")
+    ] = None,
     settings: Set = None,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")
@@ -146,6 +149,7 @@ def train(
     \b
     daep-ray train data/snid --out runs/snid --set model.bottleneck.length=8
     daep-ray train data/snid --out runs/vae --set objective.kind=vae --workers 2
+    daep-ray train data/bts --out runs/bts --recipe ztf-photometry
     """
     from daep_ray.config import preset as preset_named
     from daep_ray.config import resolve
@@ -158,7 +162,7 @@ def train(
     if workers is not None:
         assignments["runtime.num_workers"] = workers
     # resolved first, so that --set may reach into the survey's recipe
-    start = resolve(preset_named(preset), ShardFolder.open(data).manifest, modality)
+    start = resolve(preset_named(preset), ShardFolder.open(data).manifest, modality, recipe)
     config = override(start, assignments)
     prepare_environment(address_of_cluster(None))  # before Ray is imported
     from daep_ray.cli_workers import ray_workers
@@ -233,6 +237,7 @@ def report(
 
 app.command()(cli_data.merge)
 app.command()(cli_data.audit)
+app.command()(cli_recipes.recipes)
 
 
 def _echo(line: str) -> None:

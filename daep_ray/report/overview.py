@@ -57,13 +57,31 @@ def overview_figure(folder: Path, target: Path) -> Path:
     Raises:
         DataError: no survey there. ConfigError: another format. StorageError: cannot be written.
     """
+    target = figure_path(target)
+    return save(_draw(ShardFolder.open(folder)), target)
+
+
+def figure_path(target: Path) -> Path:
+    """The file to draw into, refused before any work is done for it.
+
+    Raises:
+        ConfigError: not a format that can be drawn.
+    """
     target = Path(target)
     if target.suffix not in FORMATS:
         raise ConfigError(
             f"cannot draw {str(target)!r}: end the name of the figure with "
             f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
         )
-    figure = _draw(ShardFolder.open(folder))
+    return target
+
+
+def save(figure: Figure, target: Path) -> Path:
+    """Write the figure, the same bytes every time; returns `target`.
+
+    Raises:
+        StorageError: cannot be written.
+    """
     with paper():
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -192,8 +210,8 @@ def _draw_sequence(ax: Axes, sequence: Sequence, modality: Modality) -> None:
             own = sequence.category == code
             error = np.where(np.isfinite(sequence.error[own]), sequence.error[own], 0)
             ax.errorbar(
-                sequence.position[own], sequence.value[own], error, fmt=_marker(code), ms=2,
-                mew=0, elinewidth=0.4, color=_colour(code, modality),
+                sequence.position[own], sequence.value[own], error, fmt=category_marker(code), ms=2,
+                mew=0, elinewidth=0.4, color=category_colour(code, modality),
             )  # fmt: skip
     corner(ax, sequence.label)
     ax.yaxis.set_major_locator(MaxNLocator(2))
@@ -201,7 +219,7 @@ def _draw_sequence(ax: Axes, sequence: Sequence, modality: Modality) -> None:
     ax.tick_params(labelsize=6)
 
 
-def _colour(code: int, modality: Modality) -> Any:
+def category_colour(code: int, modality: Modality) -> Any:
     """By the category's place in the vocabulary, dark to light."""
     if not modality.categories:
         return COLOURS["data"]
@@ -209,7 +227,7 @@ def _colour(code: int, modality: Modality) -> Any:
     return mpl.colormaps["plasma"](0.05 + 0.8 * (max(int(code), 1) - 1) / (last - 1))
 
 
-def _marker(code: int) -> str:
+def category_marker(code: int) -> str:
     """Never colour alone."""
     return "osD^vP"[int(code) % 6]
 
@@ -254,7 +272,7 @@ def _draw_coverage(ax: Axes, folder: ShardFolder, modality: Modality, rows: np.n
     labels = []
     for code in fullest:
         height, _ = np.histogram(position[codes == code], edges)
-        colour = _colour(code, modality)
+        colour = category_colour(code, modality)
         ax.stairs(height, edges, color=colour, lw=1.0)
         if modality.categories:
             labels.append(Label(modality.categories[0].vocabulary[code], height[-1], colour))
