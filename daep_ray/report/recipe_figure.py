@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from daep_ray.errors import DataError
 from daep_ray.evaluate.profiles import shown_position
-from daep_ray.report.marks import Label, corner, end_labels
+from daep_ray.report.marks import Label, end_labels
 from daep_ray.report.overview import category_colour, category_marker, figure_path, save
 from daep_ray.report.style import COLOURS, on_paper
 from daep_ray.sample import Axis, Modality
@@ -92,7 +92,7 @@ def _draw(
     for i, (name, modality) in enumerate(fitted.modalities.items()):
         left, right = (figure.add_subplot(grid[i, j]) for j in range(2))
         _draw_before(left, modality, before[name], after[name])
-        _draw_after(right, fitted, name, after[name])
+        _draw_after(right, fitted, name, after[name], before[name])
     return figure
 
 
@@ -109,35 +109,36 @@ def _draw_before(ax: Axes, modality: Modality, raw: FlatSequence, kept: FlatSequ
     )  # fmt: skip
     shown = raw.where(is_kept)
     _draw_values(ax, modality, shown.position[:, 0] - start, shown)
-    ax.set_title(f"{modality.name} as measured")
+    ax.set_title(f"{modality.name} as measured: {len(shown.value):,} of {len(raw.value):,} kept")
     ax.set_ylabel(_words(modality.value))
     frame = f", {axis.frame} frame" if axis.frame and not axis.is_time else ""
     since = " since the first" if axis.is_time else ""
     ax.set_xlabel(_words(axis, since) + frame)
-    lost_words = f", {len(lost.value):,} left out" if len(lost.value) else ""
-    corner(ax, f"{len(shown.value):,} kept{lost_words}")
-    if modality.value.unit == "mag":
-        ax.invert_yaxis()
+    _name_categories(ax, modality, shown.position[:, 0], shown, modality.value.unit == "mag")
 
 
-def _draw_after(ax: Axes, fitted: FittedRecipe, name: str, flat: FlatSequence) -> None:
+def _draw_after(
+    ax: Axes, fitted: FittedRecipe, name: str, flat: FlatSequence, raw: FlatSequence
+) -> None:
     """What the model sees: values in units of the training set's spread."""
     modality, part = fitted.modalities[name], fitted.recipe.modalities[name]
     axis = modality.positions[0]
     position = shown_position(fitted, name, flat.position[:, 0])
     _draw_values(ax, modality, position, flat)
-    ax.set_title("as the model sees it")
-    steps = ", ".join(step.kind.replace("_", " ") for step in part.value) or "value"
+    said = [
+        f"{m.name} {raw.metadata[m.name][0]:.4g} {m.unit}".rstrip()
+        for m in modality.continuous_metadata
+        if m.name in part.metadata
+    ]
+    ax.set_title(", ".join(["as the model sees it", *said]))
+    steps = ", ".join(s.kind.replace("_", " ") for s in (*part.factors, *part.value)) or "value"
     ax.set_ylabel(f"{steps}, z-score")
     taken = part.positions.get(axis.name, ())
     since = " since the peak" if any(_is_peak(step) for step in taken) else ""
     at_rest = axis.frame == "rest" or any(isinstance(step, DivideByOnePlus) for step in taken)
     ax.set_xlabel(_words(axis, since) + (", rest frame" if at_rest else ""))
-    if modality.value.unit == "mag" or any(isinstance(step, Magnitude) for step in part.value):
-        ax.invert_yaxis()
-    for said in modality.metadata:
-        if said.name in part.metadata and isinstance(said, Axis):
-            corner(ax, f"{said.name} {flat.metadata[said.name][0]:.2f}")
+    is_magnitude = any(isinstance(step, Magnitude) for step in part.value)
+    _name_categories(ax, modality, position, flat, is_magnitude or modality.value.unit == "mag")
 
 
 def _is_peak(step: object) -> bool:
@@ -157,18 +158,27 @@ def _draw_values(ax: Axes, modality: Modality, position: np.ndarray, flat: FlatS
 
 def _draw_points(ax: Axes, modality: Modality, position: np.ndarray, flat: FlatSequence) -> None:
     codes = flat.category[:, 0] if modality.categories else np.zeros(len(position), dtype=int)
-    labels = []
     for code in np.unique(codes):
         own = codes == code
         error = np.zeros(own.sum()) if flat.error is None else np.nan_to_num(flat.error[own])
-        colour = category_colour(code, modality)
         ax.errorbar(
             position[own], flat.value[own], error, fmt=category_marker(code), ms=3, mew=0,
-            elinewidth=0.5, color=colour, zorder=2,
+            elinewidth=0.5, color=category_colour(code, modality), zorder=2,
         )  # fmt: skip
-        if modality.categories:
-            last = flat.value[own][np.argmax(position[own])]
-            labels.append(Label(modality.categories[0].vocabulary[code], float(last), colour))
+
+
+def _name_categories(
+    ax: Axes, modality: Modality, position: np.ndarray, flat: FlatSequence, is_magnitude: bool
+) -> None:
+    """Each category's word at its last point's height; bright magnitudes are above."""
+    if is_magnitude:
+        ax.invert_yaxis()
+    labels = []
+    for code in np.unique(flat.category[:, 0]) if modality.categories else ():
+        own = flat.category[:, 0] == code
+        last = float(flat.value[own][np.argmax(position[own])])
+        word = modality.categories[0].vocabulary[code]
+        labels.append(Label(word, last, category_colour(code, modality)))
     end_labels(ax, labels, 7.0)
 
 
