@@ -66,8 +66,8 @@ def _known(number: float) -> float | None:
 
 
 def _nothing(mapping: Mapping) -> str:
-    error = " an error above zero," if mapping.error is not None else ""
-    return f"no valid measurement: no row has a {mapping.value.name},{error} and a time"
+    error = ", an error above zero" if mapping.error is not None else ""
+    return f"no valid measurement: no row has a {mapping.value.name}{error} and a time"
 
 
 def _sequence(rows: _Rows, kept: np.ndarray, mapping: Mapping) -> Sequence:
