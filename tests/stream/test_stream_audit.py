@@ -152,7 +152,7 @@ def copied(samples: list[Sample], into: str, length: int | None = None) -> list[
             extras={k: v[:length] for k, v in curve.extras.items()},
         )
         donor = replace(donor, sequences={"photometry": curve})
-    mine = dict.fromkeys(curve.metadata, 1.0)
+    mine: dict[str, float | str | None] = dict.fromkeys(curve.metadata, 1.0)
     copy = Sample("copy", "copied", {"photometry": replace(curve, metadata=mine)}, split=into)
     first = [s for s in samples if s.sample_id != donor.sample_id]
     return [donor, *first, copy]
