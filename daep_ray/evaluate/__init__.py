@@ -6,7 +6,8 @@ nothing heavy, because reports read it.
 Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a single draw,
 averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one
 network evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier
-on codes).
+on codes). With several modalities `from_photometry` (and so on) is the mean of K draws, or the
+reference, from the code of that modality alone, over the samples that have both.
 """
 
 from dataclasses import dataclass

@@ -51,8 +51,9 @@ class Grid:
             high = np.minimum(low + 1, len(centres) - 1)
             corner = np.stack([low, high], axis=1)  # (N, 2)
             share = np.stack([1 - fraction, fraction], axis=1)
-            flat = (flat[:, :, None] * len(centres) + corner[:, None, :]).reshape(len(position), -1)
-            weight = (weight[:, :, None] * share[:, None, :]).reshape(len(position), -1)
+            size = (len(position), 2 * flat.shape[1])
+            flat = (flat[:, :, None] * len(centres) + corner[:, None, :]).reshape(size)
+            weight = (weight[:, :, None] * share[:, None, :]).reshape(size)
         return flat, weight
 
     def _combination(self, category: np.ndarray, num_points: int) -> np.ndarray:

@@ -20,10 +20,12 @@ from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, reduce_samples
 
-# modality -> estimate -> (K, N); `one_draw` has K draws, every other estimate has one row
+# modality -> estimate -> (K, N); `one_draw` has K draws, every other estimate has one row;
+# `from_<modality>` is told from that modality alone and means nothing where a sample lacks it
 Predictions = Mapping[str, Mapping[str, np.ndarray]]
 Predict = Callable[[PackedBatch], Predictions]
 
+FROM = "from_"
 CENTRAL = ("mean_of_draws", "reference")  # the estimate that profiles and examples show
 
 
@@ -42,12 +44,15 @@ class SampleErrors:
         ids: list[tuple[str, str]],
         flat: FlatSequence,
         errors: Mapping[tuple[str, str], np.ndarray],
+        source: FlatSequence | None = None,
     ) -> None:
         """A batch: (sample id, object id) and (B,) errors by (estimate, metric).
 
-        A sample without this modality has no error and is left out.
+        A sample without this modality, or without the `source` that it was told from, has no error
+        and is left out.
         """
-        present = np.flatnonzero(flat.lengths)
+        is_told = True if source is None else source.lengths > 0
+        present = np.flatnonzero((flat.lengths > 0) & is_told)
         self.sample_ids += [ids[i][0] for i in present]
         self.object_ids += [ids[i][1] for i in present]
         self.lengths.append(flat.lengths[present])
@@ -85,6 +90,15 @@ class SortedErrors:
             for key, values in self.columns.items()
         }
         return objects, means
+
+
+def by_source(estimates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The estimates told from all of a sample under "", the others under their modality."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for estimate, values in estimates.items():
+        source = estimate.removeprefix(FROM) if estimate.startswith(FROM) else ""
+        found.setdefault(source, {})[estimate] = values
+    return found
 
 
 def sample_errors(

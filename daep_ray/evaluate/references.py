@@ -18,6 +18,7 @@ import numpy as np
 
 from daep_ray.evaluate import ppca
 from daep_ray.evaluate.grid import Grid
+from daep_ray.evaluate.reconstruction import FROM
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch, PackedSequence
 from daep_ray.stream.bins import evaluation_batches
@@ -43,14 +44,24 @@ class Reference:
         return np.stack([self._solve(i, batch, designs) for i in range(batch.num_samples)])
 
     def predict(self, batch: PackedBatch) -> dict[str, dict[str, np.ndarray]]:
-        """The reconstruction at the batch's measurements, `{modality: {"reference": (1, N)}}`."""
+        """The reconstruction at the batch's measurements, `{modality: {"reference": (1, N)}}`.
+
+        With several modalities `from_<modality>` too: by the code of that one alone.
+        """
         codes = self.codes(batch)
-        found = {}
-        for m in self.modalities:
-            mean, basis = self._design(m, batch.sequences[m])
-            of_sample = batch.sequences[m].sample_index.numpy()
-            found[m] = {"reference": (mean + np.einsum("nq,nq->n", basis, codes[of_sample]))[None]}
+        found = {m: {"reference": self._values(m, batch, codes)} for m in self.modalities}
+        for source in self.modalities if len(self.modalities) > 1 else ():
+            alone = self.codes(batch.only(source))
+            for m in self.modalities:
+                if m != source:
+                    found[m][FROM + source] = self._values(m, batch, alone)
         return found
+
+    def _values(self, modality: str, batch: PackedBatch, codes: np.ndarray) -> np.ndarray:
+        """(1, N) the model with these codes (B, q) at the batch's measurements."""
+        sequence = batch.sequences[modality]
+        mean, basis = self._design(modality, sequence)
+        return (mean + np.einsum("nq,nq->n", basis, codes[sequence.sample_index.numpy()]))[None]
 
     def _design(self, modality: str, sequence: PackedSequence) -> tuple[np.ndarray, np.ndarray]:
         """The model at the sequence's measurements: mean (N,), directions (N, q)."""

@@ -15,15 +15,17 @@ import pyarrow.compute as pc
 import torch
 
 from daep_ray.config import EvaluationConfig
-from daep_ray.diffusion.samplers import OneStepConfig
+from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.errors import DataError
 from daep_ray.evaluate.codes import coded_samples, probed_splits
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.probe import probe
 from daep_ray.evaluate.profiles import Profile, edges_of
 from daep_ray.evaluate.reconstruction import (
+    FROM,
     Predictions,
     SampleErrors,
+    by_source,
     central,
     ids_of,
     metric_rows,
@@ -32,7 +34,7 @@ from daep_ray.evaluate.reconstruction import (
 )
 from daep_ray.evaluate.references import fit_reference
 from daep_ray.evaluate.tables import Tables, table
-from daep_ray.objectives.base import Objective
+from daep_ray.objectives.base import Code, Objective
 from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import evaluation_batches
@@ -68,22 +70,32 @@ class Model:
         return code.flatten(1).double().cpu().numpy()
 
     def predict(self, batch: PackedBatch) -> Predictions:
-        """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`."""
+        """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`.
+
+        With several modalities `from_<modality>` too: the mean of draws told from that one alone.
+        """
         batch = batch.to(self.device)
-        noise = Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
-        code, query = self.objective.encode(batch), batch.query()
-        draws = self.objective.decode(
-            code, query, self.evaluation.sampler, self.evaluation.num_draws, noise
-        )
+        code, settings = self.objective.encode(batch), self.evaluation
         found: dict[str, dict[str, np.ndarray]] = {}
-        for m, values in draws.values.items():
-            array = values.double().cpu().numpy()
+        for m, array in self._draws(code, batch, settings.sampler, settings.num_draws).items():
             found[m] = {"one_draw": array, "mean_of_draws": array.mean(0, keepdims=True)}
         if self.objective.has_one_step():
-            single = self.objective.decode(code, query, OneStepConfig(), 1, noise)
-            for m, values in single.values.items():
-                found[m]["one_step"] = values.double().cpu().numpy()
+            for m, array in self._draws(code, batch, OneStepConfig(), 1).items():
+                found[m]["one_step"] = array
+        for source in batch.sequences if len(batch.sequences) > 1 else ():
+            alone = self.objective.encode(batch.only(source))
+            for m, array in self._draws(alone, batch, settings.sampler, settings.num_draws).items():
+                if m != source:
+                    found[m][FROM + source] = array.mean(0, keepdims=True)
         return found
+
+    def _draws(
+        self, code: Code, batch: PackedBatch, sampler: SamplerConfig, num_draws: int
+    ) -> dict[str, np.ndarray]:
+        """(K, N) per modality, keyed by sample and draw: the same noise whatever the code."""
+        noise = Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
+        draws = self.objective.decode(code, batch.query(), sampler, num_draws, noise)
+        return {m: values.double().cpu().numpy() for m, values in draws.values.items()}
 
 
 @torch.inference_mode()
@@ -135,23 +147,30 @@ class _Run:
 
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
-        errors = {m: SampleErrors() for m in self.modalities}
+        errors: dict[tuple[str, str], SampleErrors] = {}  # by (modality, what it is told from)
         profiles = self._profiles()
         for batch, rows in self._batches():
             estimates = model.predict(batch)
             flats = self.fitted.apply(rows, self.modalities)
             for m in self.modalities:
-                errors[m].add(
-                    ids_of(rows), flats[m], sample_errors(self.fitted, m, flats[m], estimates[m])
-                )
+                for source, told in by_source(estimates[m]).items():
+                    errors.setdefault((m, source), SampleErrors()).add(
+                        ids_of(rows),
+                        flats[m],
+                        sample_errors(self.fitted, m, flats[m], told),
+                        flats[source] if source else None,
+                    )
                 profiles[m].add(flats[m], central(estimates[m]) - flats[m].value)
-        found = {m: e.sorted() for m, e in errors.items() if e.sample_ids}
+        # in the modalities' order, with each what is told from all first
+        order = sorted(errors, key=lambda key: (self.modalities.index(key[0]), key[1]))
+        every = [(m, errors[m, s].sorted()) for m, s in order if errors[m, s].sample_ids]
+        found = {m: errors[m, ""].sorted() for m in self.modalities if errors[m, ""].sample_ids}
         split = self.evaluation.split
-        metrics = [row for m, e in found.items() for row in metric_rows(m, split, e)]
+        metrics = [row for m, e in every for row in metric_rows(m, split, e)]
         shown = [row for m, e in found.items() for row in self._examples(model, m, choose(e))]
         return {
             "metrics": table("metrics", [*metrics, *(self._probe(model) if has_codes else [])]),
-            "objects": table("objects", (r for m, e in found.items() for r in object_rows(m, e))),
+            "objects": table("objects", (r for m, e in every for r in object_rows(m, e))),
             "examples": table("examples", shown),
             "profiles": table(
                 "profiles", (r for m in found for r in profiles[m].rows(self.fitted, m))

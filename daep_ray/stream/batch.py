@@ -70,6 +70,16 @@ class PackedSequence:
         rows = torch.arange(len(self.offsets) - 1, device=self.offsets.device)
         return torch.repeat_interleave(rows, self.lengths.long(), output_size=self.num_tokens)
 
+    def emptied(self) -> "PackedSequence":
+        """The same samples without this modality."""
+        parts = {
+            f.name: x[:0]
+            for f in fields(self)
+            if f.name in ("value", "error", "position", "category")
+            and (x := getattr(self, f.name)) is not None
+        }
+        return replace(self, **parts, offsets=torch.zeros_like(self.offsets), max_length=0)
+
     def to(self, device: torch.device | str) -> "PackedSequence":
         moved = {
             f.name: getattr(self, f.name).to(device, non_blocking=True)
@@ -102,6 +112,11 @@ class PackedBatch:
         """The batch without values and errors: positions, categories and metadata only."""
         bare = {m: replace(s, value=None, error=None) for m, s in self.sequences.items()}
         return replace(self, sequences=bare)
+
+    def only(self, modality: str) -> "PackedBatch":
+        """The same samples as if they had nothing but this modality."""
+        kept = {m: s if m == modality else s.emptied() for m, s in self.sequences.items()}
+        return replace(self, sequences=kept)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         return replace(self, sequences={m: s.to(device) for m, s in self.sequences.items()})
