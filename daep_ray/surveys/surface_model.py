@@ -9,7 +9,6 @@ law's coefficients) and filter curves. Out: a `Surface` and a `Filter` per band.
 B, wavelengths in Angstrom, both rest frame; F in erg/s/cm2/Angstrom with the files' unit 1e-12.
 """
 
-import io
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -151,13 +150,18 @@ def _colour_law(name: str, content: bytes) -> ColourLaw:
 
 def _table(name: str, content: bytes, num_columns: int) -> np.ndarray:
     """(rows, columns) of finite numbers; `#` begins a comment."""
+    rows = [
+        line for line in content.decode("latin1").splitlines() if line.partition("#")[0].strip()
+    ]
+    if not rows:
+        raise DataError(f"{name!r} is empty: it needs rows of {num_columns} numbers")
     try:
-        table = np.loadtxt(io.BytesIO(content), ndmin=2, encoding="latin1")
+        table = np.loadtxt(rows, ndmin=2)
     except ValueError as error:
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition(";")[0].partition("\n")[0]
         raise DataError(f"{name!r} is no table of numbers: {reason}") from None
-    if table.shape[1] != num_columns or not len(table):
-        raise DataError(f"{name!r} needs rows of {num_columns} numbers, has a table {table.shape}")
+    if table.shape[1] != num_columns:
+        raise DataError(f"{name!r} needs rows of {num_columns} numbers, has {table.shape[1]}")
     if not np.isfinite(table).all():
         raise DataError(f"{name!r} holds a number that is not finite: fetch it again")
     return table

@@ -270,8 +270,8 @@ LSST_EDGES = {
 
 @pytest.fixture(scope="session")
 def surface_files() -> dict[str, str | bytes]:
-    """A coarse made-up SALT model (15 phases x 91 wavelengths) and six trapezoids as filters."""
-    phases, wavelengths = np.arange(-20.0, 51.0, 5.0), np.arange(2000.0, 11001.0, 100.0)
+    """A coarse made-up SALT model (15 phases x 181 wavelengths) and six trapezoids as filters."""
+    phases, wavelengths = np.arange(-20.0, 51.0, 5.0), np.arange(2000.0, 11001.0, 50.0)
     p, w = np.meshgrid(phases, wavelengths, indexing="ij")
     m0 = np.exp(-(((p - 2) / 18) ** 2) - ((w - 4500) / 2000) ** 2) * (1.5 + np.sin(w / 150))
     templates = {0: m0, 1: 0.1 * m0 * np.sin(p / 20)}
