@@ -25,6 +25,7 @@ from daep_ray.errors import DataError
 from daep_ray.sample import Ignored, Quarantined
 
 MAX_FILE_BYTES = 512 * 2**20  # one text file of a survey is far below this
+STREAMED_BYTES = 32 * 2**20  # a plain file above this need not be read whole
 MAX_HEADER_BYTES = 64 * 2**20  # what an archive may hold between two members
 MAX_EXPANSION = 250  # text of mostly zeros shrinks about 50 times, a bomb 1000 and more
 FREE_EXPANSION_BYTES = 256 * 2**20  # below this an archive may expand as it likes
@@ -50,7 +51,7 @@ class RawFile:
 
 @dataclass(frozen=True)
 class LargeFile:
-    """A plain file left on disk for a reader that streams it (see `large_file`)."""
+    """A plain file left on disk for a reader that streams it (see `walk_or_stream`)."""
 
     name: str
     path: Path
@@ -80,18 +81,6 @@ def check_source(source: Path) -> None:
         raise DataError(f"the folder {str(source)!r} is empty: it must hold survey files")
 
 
-def large_file(source: Path, name: str) -> LargeFile | None:
-    """The file that `walk` found too large to read whole, for a reader that can stream it.
-
-    None if `name` is no such file, as every member of an archive.
-    """
-    path = source / name if source.is_dir() else source
-    is_plain = path.is_file() and not name.lower().endswith((*_ARCHIVE_SUFFIXES, ".gz"))
-    if not is_plain or path.stat().st_size <= MAX_FILE_BYTES:
-        return None
-    return LargeFile(name, path)
-
-
 def walk(source: Path, is_ignored: Callable[[str], bool] = is_document) -> Iterator[Found]:
     """Every file of the source, read; `is_ignored(name)` says which are no data.
 
@@ -103,6 +92,23 @@ def walk(source: Path, is_ignored: Callable[[str], bool] = is_document) -> Itera
         return
     for path in _paths(source):
         yield from _one(path, path.relative_to(source).as_posix(), is_ignored, in_folder=True)
+
+
+def walk_or_stream(source: Path) -> Iterator[Found | LargeFile]:
+    """As `walk`, but a plain file above `STREAMED_BYTES` is left on disk as a `LargeFile`.
+
+    Raises:
+        DataError: as `walk`.
+    """
+    in_folder = source.is_dir()
+    for path in _paths(source) if in_folder else [source]:
+        name = path.relative_to(source).as_posix() if in_folder else source.name
+        is_packed = name.lower().endswith((*_ARCHIVE_SUFFIXES, ".gz"))
+        is_plain = path.is_file() and os.access(path, os.R_OK) and not is_packed
+        if is_plain and not is_document(name) and path.stat().st_size > STREAMED_BYTES:
+            yield LargeFile(name, path)
+        else:
+            yield from _one(path, name, is_document, in_folder)
 
 
 def _paths(folder: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ from daep_ray.errors import DataError
 from daep_ray.sample import Ignored, Quarantined, Record, Sample
 from daep_ray.settings import Settings
 from daep_ray.surveys.names import object_id
-from daep_ray.surveys.source import LargeFile, RawFile, check_source, large_file, walk
+from daep_ray.surveys.source import LargeFile, RawFile, check_source, walk_or_stream
 from daep_ray.surveys.survey import Reader, Survey
 from daep_ray.surveys.table_files import Layout, Malformed, read_batches
 from daep_ray.surveys.table_groups import Group, read_groups
@@ -84,9 +84,8 @@ def _object_index(source: Path, mapping_name: str, mapping: Mapping) -> ObjectIn
     wanted, has_rows = mapping.objects, False
     tables: list[pa.Table] = []
     faults: dict[str, str] = {}
-    for found in walk(source):
-        file = found if isinstance(found, RawFile) else _large(source, found)
-        if file is None:
+    for file in walk_or_stream(source):
+        if not isinstance(file, RawFile | LargeFile):
             continue
         place = _place(source, file.name)
         has_rows = has_rows or place.fits(mapping.files)
@@ -115,10 +114,6 @@ def _object_index(source: Path, mapping_name: str, mapping: Mapping) -> ObjectIn
     return ObjectIndex(table, mapping, faults)
 
 
-def _large(source: Path, found: Quarantined | Ignored | RawFile) -> LargeFile | None:
-    return large_file(source, found.file) if isinstance(found, Quarantined) else None
-
-
 def _object_rows(
     file: RawFile | LargeFile, mapping: Mapping, faults: dict[str, str]
 ) -> list[pa.Table]:
@@ -141,11 +136,9 @@ class _Pass:
         self._file_of: dict[str, str] = {}  # by object id
 
     def records(self) -> Iterator[Record]:
-        for found in walk(self._source):
-            file = found if isinstance(found, RawFile) else _large(self._source, found)
-            if file is None:
-                assert not isinstance(found, RawFile)
-                yield found
+        for file in walk_or_stream(self._source):
+            if not isinstance(file, RawFile | LargeFile):
+                yield file
                 continue
             place = _place(self._source, file.name)
             if place.fits(self._mapping.files):
