@@ -102,16 +102,19 @@ class SingleStage(nn.Module):
 class Decoder(nn.Module):
     """Predicts one number per query of one modality.
 
-    `is_noisy`: the decoder reads noisy values and a diffusion time; otherwise positions only.
+    `is_noisy`: the decoder reads (noisy) values; otherwise positions only. `has_time`: and a
+    diffusion time with them.
     """
 
-    def __init__(self, model: ModelConfig, layout: Layout, is_noisy: bool) -> None:
+    def __init__(
+        self, model: ModelConfig, layout: Layout, is_noisy: bool, has_time: bool = True
+    ) -> None:
         super().__init__()
         width, bottleneck, config = model.width, model.bottleneck, model.decoder
         self.tokenizer = Tokenizer(model.tokenizer, width, layout, has_value=is_noisy)
         self.code = linear(bottleneck.width, width)
         self.code_place = learnt_rows(bottleneck.length, width)
-        self.time = TimeEmbedding(width) if is_noisy else None
+        self.time = TimeEmbedding(width) if is_noisy and has_time else None
         self.stage = (
             TwoStage(model, config, is_noisy)
             if isinstance(config, TwoStageDecoderConfig)
@@ -149,3 +152,25 @@ class Decoder(nn.Module):
             x = conditions.place.repeat(conditions.num_draws, 1)
         x = self.stage(front, x, conditions)
         return self.output(self.output_norm(x)).view(conditions.num_draws, -1)
+
+
+class MaskedDecoder(Decoder):
+    """Values where they are visible, a learnt mask token at its place where they are hidden.
+
+    All of them are rows of the same sequence, as the noisy tokens of diffusion are: the latents
+    read them, and points see each other. `reads_values` False: positions only, nothing is visible.
+    """
+
+    def __init__(self, model: ModelConfig, layout: Layout, reads_values: bool = True) -> None:
+        super().__init__(model, layout, is_noisy=reads_values, has_time=False)
+        self.mask = learnt_rows(1, model.width) if reads_values else None
+
+    def fill(self, conditions: Conditions, value: Tensor, hidden: Tensor, asked: Tensor) -> Tensor:
+        """(N,) values, not read where `hidden` (N,) bool -> one number per point in `asked`."""
+        x = conditions.place
+        if self.mask is not None:
+            # a hidden value may be anything, even NaN
+            tokens = self.tokenizer.tokens(x, value.masked_fill(hidden, 0.0)[None])
+            x = tokens + hidden[:, None] * self.mask[0]
+        x = self.stage(conditions.tokens, x, conditions)
+        return self.output(self.output_norm(x[asked]))[:, 0]

@@ -7,12 +7,17 @@ from pydantic import Field
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term
 from daep_ray.objectives.daep import Daep, DaepConfig
+from daep_ray.objectives.maep import Maep, MaepConfig
 from daep_ray.objectives.multimodal import MultimodalDaep
 from daep_ray.objectives.vae import Vae, VaeConfig
 from daep_ray.stream.batch import Layout
 
-ObjectiveConfig = Annotated[DaepConfig | VaeConfig, Field(discriminator="kind")]
-OBJECTIVES: dict[str, type[DaepConfig] | type[VaeConfig]] = {"daep": DaepConfig, "vae": VaeConfig}
+ObjectiveConfig = Annotated[DaepConfig | VaeConfig | MaepConfig, Field(discriminator="kind")]
+OBJECTIVES: dict[str, type[DaepConfig] | type[VaeConfig] | type[MaepConfig]] = {
+    "daep": DaepConfig,
+    "vae": VaeConfig,
+    "maep": MaepConfig,
+}
 
 __all__ = [
     "OBJECTIVES",
@@ -38,4 +43,6 @@ def build_objective(
         if len(layouts) > 1:
             return MultimodalDaep(objective, model, layouts)
         return Daep(objective, model, layouts)
+    if isinstance(objective, MaepConfig):
+        return Maep(objective, model, layouts)
     return Vae(objective, model, layouts)

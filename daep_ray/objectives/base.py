@@ -84,10 +84,19 @@ class Objective(nn.Module):
     ) -> Draws:
         """`num_draws` reconstructions at the query's positions; draw k uses `noise.at(k)`.
 
+        A query holds no values, unless the objective `asks_for_values`.
+
         The sampler `one_step` asks for a single network evaluation without sampling: the clean
         values predicted at the last diffusion time, or the decoded posterior mean. K is then 1.
         """
         raise NotImplementedError
+
+    def asks_for_values(self) -> bool:
+        """Whether a query may show `decode` some of the values: masked autoencoders alone.
+
+        The query's `value` then holds the shown ones and NaN elsewhere (`masking.shown_query`).
+        """
+        return False
 
     def has_one_step(self) -> bool:
         """Whether the sampler `one_step` means anything here (not for epsilon-prediction)."""

@@ -74,6 +74,11 @@ class Noise:
         values = np.minimum(values, np.float32(1.0 - 2.0**-24))
         return torch.from_numpy(values).to(self.device)
 
+    def uniform_per_point(self, name: str, offsets: Tensor) -> Tensor:
+        """(N,) uniform in (0, 1), float64, ragged as `offsets` (B+1,)."""
+        lengths = np.diff(offsets.cpu().numpy()).astype(np.int64)
+        return torch.from_numpy(uniform(self._bits(name, lengths, 0))).to(self.device)
+
     def uniform_of_step(self, name: str) -> float:
         """Uniform in (0, 1), one number for the whole step: the same on every worker."""
         key = f"{self.seed}/{self.turn}/step {self.step}/{self.scope}{name}".encode()
