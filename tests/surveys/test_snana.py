@@ -235,6 +235,14 @@ def points(found: list[Sample]) -> Counter[str]:
     return counted
 
 
+def irregularities(found: list[Sample]) -> tuple[int, int]:
+    """Negative fluxes and repeated (time, band), each light curve once: kept as they are."""
+    curves = {id(q): q for s in found for m, q in s.sequences.items() if m == "photometry"}
+    num_negative = sum(int((q.value < 0).sum()) for q in curves.values())
+    places = (zip(q.positions["time"], q.categories["band"], strict=True) for q in curves.values())
+    return num_negative, sum(len(p) - len(set(p)) for p in map(list, places))
+
+
 @pytest.mark.slow
 def test_counts_of_salt3(shared_data: Path) -> None:
     expected = json.loads((shared_data / "counts.json").read_text())["salt3_training.tar.xz"]
@@ -254,7 +262,18 @@ def test_counts_of_salt3(shared_data: Path) -> None:
         "photometry": total["phot_points"],
         "spectrum": total["spec_points"] - total["spec_flag_not_1"],
     }
+    assert len(expected["by_survey"]) == 12
+    assert irregularities(everything) == (
+        total["phot_negative_flux"],
+        total["phot_duplicate_mjd_band"],
+    )
     for name, counts in expected["by_survey"].items():
+        spectra = [
+            s.sequences["spectrum"]
+            for s in per_survey[name.lower().partition("_")[0]]
+            if "spectrum" in s.sequences
+        ]
+        assert len(spectra) == counts.get("spectra", 0), name
         # OTHER_LOWZ's files begin with OTHER
         found = per_survey[name.lower().partition("_")[0]]
         assert len({s.object_id for s in found}) == counts["objects"], name
@@ -276,6 +295,10 @@ def test_counts_of_light_curves(shared_data: Path, name: str) -> None:
     assert len(kept) + sum(isinstance(r, Ignored) for r in found) == len(found)
     assert len({s.object_id for s in kept}) == len(kept) == expected["objects"]
     assert points(kept) == {"photometry": expected["phot_points"]}
+    assert irregularities(kept) == (
+        expected["phot_negative_flux"],
+        expected["phot_duplicate_mjd_band"],
+    )
     vocabulary = bands(opened)
     counted = Counter(
         vocabulary[b] for s in kept for b in s.sequences["photometry"].categories["band"]
