@@ -4,6 +4,7 @@ This is `modalities.json` in a checkpoint: all that inference needs to turn raw 
 inputs and model outputs into physical units. No torch.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -198,10 +199,10 @@ class FittedRecipe:
         mean, sd = self._value_scale(name, flat)
         chain = self.recipe.modalities[name].value
         values = np.asarray(values, dtype=np.float64) * sd + mean
-        leading = values.shape[:-1]
-        rows = values.reshape(-1, values.shape[-1])
+        # a batch may have no measurement of this modality, and then no size can be inferred
+        rows = values.reshape(math.prod(values.shape[:-1]), values.shape[-1])
         inverted = [value_chain.inverse(chain, v, flat.log_scale, flat.offsets) for v in rows]
-        physical = np.stack(inverted).reshape(*leading, -1) if inverted else values
+        physical = np.stack(inverted).reshape(values.shape) if inverted else values
         return physical if flat.factor is None else physical / flat.factor
 
     def invert_position(
