@@ -77,6 +77,8 @@ class EvaluationConfig(Settings):
     token_budget: int = Field(8192, ge=1)  # measurements in one pass; larger for a GPU
     probe_label: str | None = "class"  # None: no probe
     num_probe_splits: int = Field(10, ge=1)
+    # of each sample's measurements, the values that a masked autoencoder's decoder is shown
+    visible_share: float = Field(0.1, ge=0, lt=1)
     seed: int = 0
 
 
@@ -115,6 +117,9 @@ _OF_SEVERAL = {
 }
 
 
+_SHOWN_NOTHING = {"token_budget", "visible_share"}
+
+
 def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     """Identity of a training: whatever can change its weights, and nothing else.
 
@@ -135,9 +140,11 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
 def evaluation_fingerprint(config: RunConfig, training: str) -> str:
     """Identity of an evaluation: the training's and the inference settings.
 
-    How many measurements go through at once (`token_budget`) changes no result and is left out.
+    How many measurements go through at once (`token_budget`) changes no result and is left out;
+    so is what is shown, of objectives that are shown nothing.
     """
-    settings = config.evaluation.model_dump(mode="json", exclude={"token_budget"})
+    unused = {"token_budget"} if config.objective.kind == "maep" else _SHOWN_NOTHING
+    settings = config.evaluation.model_dump(mode="json", exclude=unused)
     return canonical_hash([training, settings])
 
 
