@@ -207,7 +207,8 @@ def _magnitude(modality: Modality) -> tuple[ValueStep, ...]:
 def _per_frequency(modality: Modality) -> tuple[Factor, ...]:
     """F_lambda to F_nu, where the value is not per frequency already or flattened."""
     unit = modality.value.unit
-    return () if unit == FLATTENED or "Hz" in unit else (PerFrequency(),)
+    is_per_frequency = unit.endswith("Hz") or "jansky" in unit.lower() or unit.endswith("Jy")
+    return () if unit == FLATTENED or is_per_frequency else (PerFrequency(),)
 
 
 def _at_rest(modality: Modality, axis: Axis) -> tuple[PositionStep, ...]:
@@ -217,7 +218,7 @@ def _at_rest(modality: Modality, axis: Axis) -> tuple[PositionStep, ...]:
 
 
 def _peak(modality: Modality) -> PositionStep:
-    """The declared peak, else that of a process through the r band, else the brightest point."""
+    """The declared peak, else the brightest point."""
     declared = next((m.name for m in modality.continuous_metadata if m.is_time), None)
     if declared is not None:
         return Reference(at=f"column:{declared}")

@@ -9,18 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.errors import ConfigError
-from daep_ray.sample import Axis, Category, Modality
+from daep_ray.sample import Axis, Category, Modality, Sample, Sequence
+from daep_ray.shards.schema import table_from_samples
+from daep_ray.stream.fitted import unfitted
 from daep_ray.stream.flat import FlatSequence, offsets_of
 from daep_ray.stream.keyed import string_keys
-from daep_ray.stream.recipe import ModalityRecipe
+from daep_ray.stream.recipe import ModalityRecipe, Recipe
 from daep_ray.stream.selection import (
     Crop,
     Jitter,
+    KeepCategory,
     NoiseFromErrors,
     Positive,
     RandomRemoval,
     SignalToNoise,
     Turn,
+    cut_each_category,
     cut_to_length,
     is_inside,
     is_selected,
@@ -77,7 +81,12 @@ def test_value_selections():
         make_flat([4]), value=np.array([2.0, -7.0, 3.0, np.nan]), error=np.array([1, 2, np.nan, 1])
     )
     assert is_selected((), flat, FLUX).tolist() == [True, True, True, False]
-    assert is_selected((SignalToNoise(minimum=3),), flat, FLUX).tolist() == [False, True, False, False]
+    assert is_selected((SignalToNoise(minimum=3),), flat, FLUX).tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert is_selected((Positive(),), flat, FLUX).tolist() == [True, False, True, False]
 
 
@@ -202,3 +211,82 @@ def test_augmentations_belong_to_the_sample_and_the_epoch(kind):
     assert not np.array_equal(whole, drawn(flat, make_turn(3, epoch=1)))
     assert not np.array_equal(whole, drawn(flat, make_turn(3, seed=2)))
     assert np.array_equal(whole, drawn(flat, make_turn(3)))
+
+
+BANDS = Modality(
+    name="photometry",
+    value=Axis("flux", "FLUXCAL"),
+    positions=(Axis("time", "day", is_time=True),),
+    categories=(Category("band", ("unknown", "g", "r", "i")),),
+)
+
+
+def with_bands(lengths: list[int], seed: int = 0) -> FlatSequence:
+    flat = make_flat(lengths, seed)
+    codes = np.random.default_rng(seed).integers(0, 4, (len(flat.value), 1))
+    return replace(flat, category=codes)
+
+
+@given(some_lengths, st.sets(st.sampled_from(["g", "r", "i"]), min_size=1))
+def test_categories_are_kept_by_word(lengths, words):
+    flat = with_bands(lengths)
+    kept = is_selected((KeepCategory(words=tuple(words)),), flat, BANDS)
+    expected = [BANDS.categories[0].vocabulary[code] in words for code in flat.category[:, 0]]
+    assert kept.tolist() == expected
+
+
+def test_three_sigma_of_a_magnitude_is_three_sigma_of_its_flux():
+    flux, error = np.array([10.0, 10.0, 10.0]), np.array([3.2, 3.4, np.nan])
+    magnitudes = replace(BANDS, value=Axis("magnitude", "mag"))
+    flat = replace(make_flat([3]), value=-2.5 * np.log10(flux), error=1.0857362 * error / flux)
+    assert is_selected((SignalToNoise(),), flat, magnitudes).tolist() == [True, False, False]
+    flat = replace(flat, value=flux, error=error)
+    assert is_selected((SignalToNoise(),), flat, BANDS).tolist() == [True, False, False]
+
+
+@given(some_lengths, st.integers(1, 12), st.sampled_from([None, 0, 7]), st.integers(0, 99))
+def test_a_cut_per_category_keeps_so_many_of_each_in_order(lengths, length, epoch, seed):
+    flat = with_bands(lengths, seed)
+    turn = None if epoch is None else make_turn(len(lengths), epoch)
+    cut = cut_each_category(flat, 0, length, turn)
+    for i in range(len(lengths)):
+        before, after = one(flat, i), one(cut, i)
+        assert (np.diff(after.kept) > 0).all()
+        for code in range(4):
+            num = (before.category[:, 0] == code).sum()
+            assert (after.category[:, 0] == code).sum() == min(num, length)
+    assert np.array_equal(cut.value, flat.value[cut.kept])
+
+
+@given(some_lengths, st.integers(1, 12), st.data())
+def test_a_sample_is_cut_per_category_alike_alone_and_in_a_batch(lengths, length, data):
+    flat = with_bands(lengths)
+    i = data.draw(st.integers(0, len(lengths) - 1))
+    turn = make_turn(len(lengths))
+    batch = cut_each_category(flat, 0, length, turn)
+    own = Turn(turn.keys[i : i + 1], turn.seed, turn.epoch)
+    assert np.array_equal(
+        one(batch, i).value, cut_each_category(one(flat, i), 0, length, own).value
+    )
+
+
+def test_frozen_copies_come_round_again():
+    part = ModalityRecipe(
+        augmentation=(NoiseFromErrors(), RandomRemoval(fraction=0.3)), max_length=9, frozen_copies=5
+    )
+    fitted = unfitted(Recipe(modalities={"photometry": part}), [BANDS])
+    rng = np.random.default_rng(0)
+    sequence = Sequence(
+        value=rng.normal(0, 5, 20),
+        error=np.ones(20),
+        positions={"time": np.arange(20.0)},
+        categories={"band": np.ones(20, np.int16)},
+    )
+    table = table_from_samples([Sample("s", "s", {"photometry": sequence})], [BANDS])
+
+    def drawn(epoch: int | None) -> tuple[float, ...]:
+        return tuple(fitted.apply(table, ["photometry"], epoch=epoch)["photometry"].value)
+
+    assert len({drawn(epoch) for epoch in range(20)}) == 5
+    assert drawn(3) == drawn(8)
+    assert drawn(None) not in {drawn(epoch) for epoch in range(5)}
