@@ -15,8 +15,8 @@ class Dialect:
 
     `error_column`: 0 = no errors, else the column's number, the wavelength being 1, the flux 2.
     `name_pattern`: a regular expression for a file's name without its suffix, with the groups
-    `object` and, if the name tells it, `date` (yyyymmdd, with a fraction or without).
-    `header_keys`: our name (object, redshift, phase, julian_date) -> the key in `# key: value`.
+    `object` and, if the name tells it, `date` (yyyymmdd or yymmdd, with a fraction or without).
+    `header_keys`: our name (redshift, phase, julian_date) -> the key in `# key: value`.
     """
 
     frame: str | None = None  # rest or observer; None: the user must say it
@@ -31,14 +31,15 @@ class Dialect:
 DIALECTS: Mapping[str, Dialect] = MappingProxyType({
     "plain": Dialect(),
     # Folatelli et al. 2013, ApJ 773, 53: SNe Ia. One file has a third column, which is another
-    # wavelength: so there are no errors
+    # wavelength: so there are no errors. The names of files are right where a header is not:
+    # `SN06bd_060330_b01_DUP_WF.dat` says SN2006bh, with the redshift and maximum of 2006bd, and
+    # `SN06fw_060917_b01_DUP_WF.dat` has a date of observation 1,000 days late
     "csp": Dialect(
         frame="rest",
         flux_unit="erg/s/cm2/Angstrom",
-        name_pattern="(?P<object>[^_]+)_",
+        name_pattern=r"(?P<object>[^_]+)_(?P<date>\d{6})_",
         default_subtype="Ia",
         header_keys={
-            "object": "Object",
             "redshift": "Redshift",
             "phase": "Epoch",
             "julian_date": "JDate_of_observation",

@@ -35,6 +35,8 @@ from daep_ray.surveys.survey import Reader, Survey
 _ANGSTROMS = {"Angstrom": 1.0, "nm": 10.0, "micron": 1e4}
 _MJD_ZERO = date(1858, 11, 17).toordinal()
 _JD_OF_MJD_ZERO = 2400000.5
+_SAME_NIGHT_DAYS = 2.0  # a night has two dates, and its middle is up to a day from either
+_FIRST_SHORT_YEAR = 50  # two-digit years 50-99 are 19xx
 
 
 class AsciiSettings(Settings):
@@ -220,12 +222,10 @@ def _what_is_known(
     text = header(file.content)
     told = {ours: text.get(theirs) for ours, theirs in how.dialect.header_keys.items()}
     match = how.name_pattern.match(PurePosixPath(file.name).stem)
-    groups = match.groupdict() if match else {}
-    name = object_id(told.get("object") or groups.get("object") or "")
-    if not name:
+    if match is None or not match["object"]:
         raise Malformed(f"its name does not fit the pattern {how.name_pattern.pattern!r}")
-    julian_date = number(told.get("julian_date"))
-    mjd = _mjd(groups.get("date")) if julian_date is None else julian_date - _JD_OF_MJD_ZERO
+    name = object_id(match["object"])
+    mjd = _mjd(number(told.get("julian_date")), match.groupdict().get("date"))
     night = how.tables.night(name, mjd)
     supernova = how.tables.supernovae.get(name, Supernova(None, number(told.get("redshift"))))
     metadata: dict[str, float | str | None] = {
@@ -236,13 +236,23 @@ def _what_is_known(
     return name, supernova, metadata
 
 
-def _mjd(text: str | None) -> float | None:
-    """`20010530.247` -> 52059.247; a date without a fraction is the day's beginning."""
-    if not text:
-        return None
+def _mjd(julian_date: float | None, of_name: str | None) -> float | None:
+    """By the header, unless it is days away from the date in the file's name."""
+    day = _day(of_name)
+    told = None if julian_date is None else julian_date - _JD_OF_MJD_ZERO
+    if told is None or (day is not None and abs(told - day) > _SAME_NIGHT_DAYS):
+        return day
+    return told
+
+
+def _day(text: str | None) -> float | None:
+    """`20010530.247` -> 52059.247, `010530` -> 52059: without a fraction the day's beginning."""
+    digits, _, fraction = (text or "").partition(".")
     try:
-        day = date(int(text[:4]), int(text[4:6]), int(text[6:8])).toordinal() - _MJD_ZERO
-        return day + float("0" + text[8:])
+        if len(digits) == 6:
+            digits = ("19" if int(digits[:2]) >= _FIRST_SHORT_YEAR else "20") + digits
+        day = date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).toordinal() - _MJD_ZERO
+        return day + float(f"0.{fraction or 0}")
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 
-_HEADER = re.compile(r"#\s*(\w[\w ]*?)\s*:\s*(.*?)\s*$")
+_HEADER = re.compile(r"^#[ \t]*(\w[\w ]*?)[ \t]*:[ \t]*(\S.*?)\s*$", re.MULTILINE)
 
 
 class Malformed(Exception):
@@ -42,10 +42,8 @@ def table(content: bytes) -> np.ndarray:
 def header(content: bytes) -> dict[str, str]:
     """The comments of the form `# key: value`; the first of a key counts."""
     found: dict[str, str] = {}
-    for line in _text(content).splitlines():
-        match = _HEADER.match(line) if line.startswith("#") else None
-        if match and match[2]:
-            found.setdefault(match[1], match[2])
+    for match in _HEADER.finditer(_text(content)):
+        found.setdefault(match[1], match[2])
     return found
 
 
