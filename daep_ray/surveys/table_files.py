@@ -27,7 +27,7 @@ from daep_ray.surveys.fits import (
 )
 from daep_ray.surveys.source import LargeFile, RawFile
 
-_BATCH_BYTES = 8 * 2**20
+_BATCH_BYTES = 2**20  # Arrow reads up to 32 of them ahead
 _BATCH_ROWS = 2**17
 _DAMAGE = (pa.ArrowException, OSError, ValueError)  # what Arrow raises for a file that is none
 
@@ -50,7 +50,7 @@ class Layout:
 def read_batches(
     file: RawFile | LargeFile, layout: Layout, columns: tuple[str, ...], on_short_row: OnShortRow
 ) -> Iterator[pa.Table]:
-    """The file's rows, only `columns`, in batches of some megabytes.
+    """The file's rows, only `columns`, in batches of about a megabyte.
 
     Raises:
         Malformed: no such table, a column missing, or damage on the way.

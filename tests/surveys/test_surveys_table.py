@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import math
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from daep_ray.sample import Ignored, Quarantined, Record, Sample
 from daep_ray.surveys import open_survey, source, table_files, table_groups
 
+ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[dict[str, str | bytes]], Path]
 LONG = {
     "survey": "mine",
@@ -307,3 +310,33 @@ def test_rows_that_do_not_stand_together_are_sorted_up_to_a_bound(
     (lost,) = read(folder, LONG)
     assert isinstance(lost, Quarantined)
     assert "sort the table by 'id'" in lost.reason
+
+
+PEAK_MEMORY = """
+import resource, sys
+from pathlib import Path
+from daep_ray.surveys import open_survey
+survey = open_survey("table", Path(sys.argv[1]), {"mapping": sys.argv[2]})
+num_samples = sum(1 for _ in survey.records())
+print(num_samples, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_flat_in_the_number_of_objects(tmp_path: Path) -> None:
+    """Ten times the objects, at most 1.1 times the peak memory; both files are streamed."""
+    mapping = tmp_path / "mine.yaml"
+    mapping.write_text(yaml.safe_dump(LONG))
+    row = "\n".join(f"{{}},{59000 + i / 7:.6f},{i * 1.1:.9f},0.123456789,g" for i in range(100))
+    peaks = []
+    for num_objects in (10_000, 100_000):
+        with (tmp_path / "t.csv").open("w") as file:
+            file.write("id,mjd,flux,error,band\n")
+            file.writelines(row.replace("{}", str(k)) + "\n" for k in range(num_objects))
+        assert (tmp_path / "t.csv").stat().st_size > source.STREAMED_BYTES
+        command = [sys.executable, "-c", PEAK_MEMORY, str(tmp_path / "t.csv"), str(mapping)]
+        run = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        num_samples, peak = map(int, run.stdout.split())
+        assert num_samples == num_objects
+        peaks.append(peak)
+    assert peaks[1] <= 1.1 * peaks[0], peaks
