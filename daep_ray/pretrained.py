@@ -20,6 +20,7 @@ import torch
 
 from daep_ray.diffusion.samplers import SamplerConfig
 from daep_ray.errors import DataError
+from daep_ray.objectives.masking import shown_query
 from daep_ray.sample import Category, Modality, Sample, Sequence
 from daep_ray.shards.schema import table_from_samples
 from daep_ray.stream.batch import PackedBatch
@@ -103,7 +104,8 @@ class Autoencoder:
         """Every sample's reconstruction by modality, in the order given; absent ones are left out.
 
         Draws are keyed by (seed, sample id): the same whatever the company. `sampler` None takes
-        the one of the model's configuration.
+        the one of the model's configuration. A masked autoencoder is shown a share of the values
+        (`evaluation.visible_share`), which come back as they are.
 
         Raises:
             DataError: a sample that the model cannot read, or `num_draws` below 1.
@@ -111,12 +113,17 @@ class Autoencoder:
         if num_draws < 1:
             raise DataError(f"num_draws is {num_draws}: ask for at least 1")
         settings = self.trained.config.evaluation
+        share = settings.visible_share if self.trained.objective.asks_for_values() else 0.0
         found: list[dict[str, Reconstruction]] = []
         for part in self._packed(samples, max(1, settings.token_budget // num_draws)):
             code = self.trained.objective.encode(part.batch)
             noise = Noise(seed, 0, part.batch.sample_ids, self._device)
             draws = self.trained.objective.decode(
-                code, part.batch.query(), sampler or settings.sampler, num_draws, noise
+                code,
+                shown_query(part.batch, share, noise),
+                sampler or settings.sampler,
+                num_draws,
+                noise,
             )
             by_modality = {m: v.double().cpu().numpy() for m, v in draws.values.items()}
             found += self._reconstructions(part, by_modality)

@@ -7,7 +7,9 @@ Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a
 averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one
 network evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier
 on codes). With several modalities `from_photometry` (and so on) is the mean of K draws, or the
-reference, from the code of that modality alone, over the samples that have both.
+reference, from the code of that modality alone, over the samples that have both. A masked
+autoencoder is shown a share of the values: its errors are taken over the others, and once more over
+all of them, the shown ones copied, as published (`shown_copied`).
 """
 
 from dataclasses import dataclass

@@ -31,12 +31,16 @@ class Profile:
         self.counts = np.zeros((max(num_categories, 1), len(edges) - 1, num_cells), np.int64)
         self.first, self.last = edges[0], edges[-1]
 
-    def add(self, flat: FlatSequence, residual: np.ndarray) -> None:
-        """Count (N,) residuals in z units."""
-        if not len(residual):
-            return
+    def add(
+        self, flat: FlatSequence, residual: np.ndarray, chosen: np.ndarray | None = None
+    ) -> None:
+        """Count (N,) residuals in z units, of the `chosen` (N,) bool measurements."""
         position = flat.position[:, 0]
         category = flat.category[:, 0] if flat.category.shape[1] else np.zeros(len(position), int)
+        if chosen is not None:
+            position, category, residual = position[chosen], category[chosen], residual[chosen]
+        if not len(residual):
+            return
         self.first, self.last = min(self.first, position.min()), max(self.last, position.max())
         bins = np.clip(np.searchsorted(self.edges, position, "right") - 1, 0, len(self.edges) - 2)
         np.add.at(self.counts, (category, bins, np.searchsorted(EDGES, residual)), 1)

@@ -26,6 +26,7 @@ Predictions = Mapping[str, Mapping[str, np.ndarray]]
 Predict = Callable[[PackedBatch], Predictions]
 
 FROM = "from_"
+COPIED = "shown_copied"  # the mean of draws with the values that the model was shown
 CENTRAL = ("mean_of_draws", "reference")  # the estimate that profiles and examples show
 
 
@@ -106,11 +107,17 @@ def sample_errors(
     modality: str,
     flat: FlatSequence,
     estimates: Mapping[str, np.ndarray],
+    hidden: np.ndarray | None = None,
 ) -> dict[tuple[str, str], np.ndarray]:
-    """(B,) errors by (estimate, metric): the mean over draws and over a sample's measurements."""
+    """(B,) errors by (estimate, metric): the mean over draws and over a sample's measurements.
+
+    Over the `hidden` (N,) bool ones alone where the model was shown the others; over all of them
+    for `shown_copied`.
+    """
     truth = fitted.invert_value(modality, flat.value, flat)
     errors = {}
     for estimate, values in estimates.items():
+        judged = None if estimate == COPIED else hidden
         residual = np.asarray(values, dtype=np.float64) - flat.value  # (K, N)
         physical = fitted.invert_value(modality, values, flat) - truth
         for metric, by_point in (
@@ -118,13 +125,19 @@ def sample_errors(
             ("squared_error", (residual**2).mean(0)),
             ("absolute_error_physical", np.abs(physical).mean(0)),
         ):
-            errors[estimate, metric] = sample_means(by_point, flat.offsets)
+            errors[estimate, metric] = sample_means(by_point, flat.offsets, judged)
     return errors
 
 
-def sample_means(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """(B,) mean of each sample's stretch of (N,); 0 for an empty one."""
-    return reduce_samples(np.add, values, offsets, 0.0) / np.maximum(np.diff(offsets), 1)
+def sample_means(
+    values: np.ndarray, offsets: np.ndarray, chosen: np.ndarray | None = None
+) -> np.ndarray:
+    """(B,) mean of each sample's stretch of (N,), over the `chosen` of it; 0 for an empty one."""
+    if chosen is None:
+        return reduce_samples(np.add, values, offsets, 0.0) / np.maximum(np.diff(offsets), 1)
+    counts = reduce_samples(np.add, chosen.astype(np.float64), offsets, 0.0)
+    sums = reduce_samples(np.add, np.where(chosen, values, 0.0), offsets, 0.0)
+    return sums / np.maximum(counts, 1)
 
 
 def metric_rows(modality: str, split: str, errors: SortedErrors) -> Iterable[dict[str, Any]]:

@@ -57,6 +57,10 @@ class Reference:
                     found[m][FROM + source] = self._values(m, batch, alone)
         return found
 
+    def hidden(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """Nothing is shown: judged by all measurements."""
+        return {}
+
     def _values(self, modality: str, batch: PackedBatch, codes: np.ndarray) -> np.ndarray:
         """(1, N) the model with these codes (B, q) at the batch's measurements."""
         sequence = batch.sequences[modality]

@@ -5,7 +5,7 @@ probe. Results do not depend on how samples are packed; noise is keyed by sample
 evaluation's own seed, so that models and samplers are compared on the same noise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -22,6 +22,7 @@ from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.probe import probe
 from daep_ray.evaluate.profiles import Profile, edges_of
 from daep_ray.evaluate.reconstruction import (
+    COPIED,
     FROM,
     Predictions,
     SampleErrors,
@@ -35,6 +36,7 @@ from daep_ray.evaluate.reconstruction import (
 from daep_ray.evaluate.references import fit_reference
 from daep_ray.evaluate.tables import Tables, table
 from daep_ray.objectives.base import Code, Objective
+from daep_ray.objectives.masking import is_shown, shown_query
 from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import evaluation_batches
@@ -47,9 +49,14 @@ SAMPLES_FOR_EDGES = 256  # that place the bins of the residual profiles
 
 
 class Measured(Protocol):
-    """What is evaluated: `predict` gives every estimate as (K, N), `codes` (B, F)."""
+    """What is evaluated: `predict` gives every estimate as (K, N), `codes` (B, F).
+
+    `hidden` is (N,) bool, the measurements it is judged by; empty: by all.
+    """
 
     def predict(self, batch: PackedBatch) -> Predictions: ...
+
+    def hidden(self, batch: PackedBatch) -> Mapping[str, np.ndarray]: ...
 
     def codes(self, batch: PackedBatch) -> np.ndarray: ...
 
@@ -72,7 +79,8 @@ class Model:
     def predict(self, batch: PackedBatch) -> Predictions:
         """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`.
 
-        With several modalities `from_<modality>` too: the mean of draws told from that one alone.
+        With several modalities `from_<modality>` too: the mean of draws told from that one alone;
+        with values shown `shown_copied`: the mean of draws, the shown values among the errors.
         """
         batch = batch.to(self.device)
         code, settings = self.objective.encode(batch), self.evaluation
@@ -87,14 +95,34 @@ class Model:
             for m, array in self._draws(alone, batch, settings.sampler, settings.num_draws).items():
                 if m != source:
                     found[m][FROM + source] = array.mean(0, keepdims=True)
+        for m in self.hidden(batch):
+            found[m][COPIED] = found[m]["mean_of_draws"]
         return found
+
+    def hidden(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """What a masked autoencoder is not shown."""
+        if self._share == 0:
+            return {}
+        batch = batch.to(self.device)
+        shown = is_shown(shown_query(batch, self._share, self._noise(batch)))
+        return {m: ~points.cpu().numpy() for m, points in shown.items()}
+
+    @property
+    def _share(self) -> float:
+        """Of the values, shown to the decoder."""
+        return self.evaluation.visible_share if self.objective.asks_for_values() else 0.0
+
+    def _noise(self, batch: PackedBatch) -> Noise:
+        """Keyed by sample and draw: the same whatever the code."""
+        return Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
 
     def _draws(
         self, code: Code, batch: PackedBatch, sampler: SamplerConfig, num_draws: int
     ) -> dict[str, np.ndarray]:
-        """(K, N) per modality, keyed by sample and draw: the same noise whatever the code."""
-        noise = Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
-        draws = self.objective.decode(code, batch.query(), sampler, num_draws, noise)
+        """(K, N) per modality."""
+        noise = self._noise(batch)
+        query = shown_query(batch, self._share, noise)
+        draws = self.objective.decode(code, query, sampler, num_draws, noise)
         return {m: values.double().cpu().numpy() for m, values in draws.values.items()}
 
 
@@ -150,17 +178,18 @@ class _Run:
         errors: dict[tuple[str, str], SampleErrors] = {}  # by (modality, what it is told from)
         profiles = self._profiles()
         for batch, rows in self._batches():
-            estimates = model.predict(batch)
+            estimates, hidden = model.predict(batch), model.hidden(batch)
             flats = self.fitted.apply(rows, self.modalities)
             for m in self.modalities:
                 for source, told in by_source(estimates[m]).items():
                     errors.setdefault((m, source), SampleErrors()).add(
                         ids_of(rows),
                         flats[m],
-                        sample_errors(self.fitted, m, flats[m], told),
+                        sample_errors(self.fitted, m, flats[m], told, hidden.get(m)),
                         flats[source] if source else None,
                     )
-                profiles[m].add(flats[m], central(estimates[m]) - flats[m].value)
+                residual = central(estimates[m]) - flats[m].value
+                profiles[m].add(flats[m], residual, hidden.get(m))
         # in the modalities' order, with each what is told from all first
         order = sorted(errors, key=lambda key: (self.modalities.index(key[0]), key[1]))
         every = [(m, errors[m, s].sorted()) for m, s in order if errors[m, s].sample_ids]
