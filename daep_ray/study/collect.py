@@ -14,7 +14,6 @@ from daep_ray.config import RunConfig
 from daep_ray.study import tables
 from daep_ray.study.spec import Cell
 from daep_ray.study.store import Store
-from daep_ray.train.progress import read_curve
 
 
 def collect(
@@ -64,7 +63,7 @@ def _row(cell: Cell, store: Store, commands: Mapping[str, str]) -> dict[str, Any
 def _curves(cells: Sequence[Cell], store: Store) -> pa.Table:
     rows = []
     for training in dict.fromkeys(c.training for c in cells if not c.is_reference):
-        for point in read_curve(store.training(training) / "metrics.jsonl"):
+        for point in store.curve(training):
             place = {"training": training, "num_objects": point["num_objects"]}
             rows += [
                 {**place, "seconds": point["seconds"], "name": name, "value": value}

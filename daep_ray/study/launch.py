@@ -7,15 +7,17 @@ Trials call `fit` in their own process, or start a group of Ray Train workers ea
 import functools
 import logging
 import math
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+import pyarrow.fs
 import ray
 import torch
 from ray import tune
@@ -23,12 +25,13 @@ from ray.tune.search.optuna import OptunaSearch
 
 import daep_ray
 from daep_ray.config import RunConfig
-from daep_ray.errors import ConfigError, DataError
+from daep_ray.errors import ConfigError, DataError, StorageError
 from daep_ray.settings import override
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study import folder, search, session
 from daep_ray.study.progress import Progress
+from daep_ray.study.shared_store import SharedStore, open_store
 from daep_ray.study.spec import StudySpec, check
 from daep_ray.study.state import Study, StudyResult
 from daep_ray.study.store import Store
@@ -44,7 +47,7 @@ def run_study(
     data: Path,
     out: Path,
     *,
-    store: Path | None = None,
+    store: Path | str | None = None,
     workers: int | None = None,
     gpus_per_trial: float = 0.0,
     address: str | None = None,
@@ -53,7 +56,8 @@ def run_study(
 ) -> StudyResult:
     """Train and evaluate what is missing, then write OUT/tables; started again, it resumes.
 
-    `store` defaults to `trainings/` beside OUT. `command` is what a report shows to repeat it all.
+    `store` is a folder or the address of a bucket (`address.py`), by default `trainings/` beside
+    OUT. `command` is what a report shows to repeat it all.
 
     Raises:
         UserError: a design, data, folder or address that cannot work; before Ray starts.
@@ -69,14 +73,14 @@ def run_study(
         shards=shards,
         data=str(data),
         out=out,
-        store=Store(store or out.parent / "trainings"),
+        store=open_store(store, out),
         address=session.address_of_cluster(address),
         gpus_per_trial=gpus_per_trial,
         echo=echo,
     )
     if study.address is not None:
         session.check_reachable(study.address)
-    study.design()  # refuse what cannot be run
+    study.store.look(study.design())  # refuse what cannot be run
     folder.claim(out, spec, shards.manifest)
     with folder.lock(out):
         return _run(study, command)
@@ -90,11 +94,20 @@ def _run(study: Study, command: str) -> StudyResult:
     try:
         seconds_session = _launch(study)
     finally:  # interrupted or not, the tables say what there is
+        _look_again(study)
         tables = study.write_tables()
         if has_work or not study.has_run():  # looking again changes nothing
             study.note_run(command, time.perf_counter() - started, seconds_session)
     num_trials = len(trials(study.design()))
     return StudyResult(study.out, tables, num_trials, len(study.missing()), num_reused)
+
+
+def _look_again(study: Study) -> None:
+    """See what other machines did; a store that is gone by now does not cost us the tables."""
+    try:
+        study.store.look(study.design())
+    except StorageError as error:
+        study.echo(f"the tables may lack results: {error}")
 
 
 def _launch(study: Study) -> float:
@@ -255,10 +268,8 @@ def _tune(
     run = tune.with_parameters(
         _trainable, plan=plan, data=study.shards.path.absolute(), store=study.store, target=target
     )
-    on_cluster = study.address is not None  # then every node must see Tune's own folder
-    scratch = (study.store.root if on_cluster else session.temporary_folder()) / ".tune"
     watch = Watch(study, plan, Progress(num_trials, num_slots, study.echo), journal)
-    try:
+    with _scratch(study) as scratch:
         tune.Tuner(
             tune.with_resources(run, {"CPU": room.trial_cpus, "GPU": room.trial_gpus}),
             param_space=param_space,
@@ -270,14 +281,38 @@ def _tune(
             ),
             run_config=tune.RunConfig(
                 name=study.out.name,
-                storage_path=str(scratch),
+                storage_path=scratch.path,
+                storage_filesystem=scratch.filesystem,
                 failure_config=tune.FailureConfig(max_failures=1),
                 callbacks=[_Callback(watch)],
                 verbose=0,
             ),
         ).fit()
+
+
+@dataclass(frozen=True)
+class _Scratch:
+    """Tune's own folder: it is needed while it runs, never afterwards."""
+
+    path: str
+    filesystem: pyarrow.fs.FileSystem | None
+
+
+@contextmanager
+def _scratch(study: Study) -> Iterator[_Scratch]:
+    """On a cluster every node must see Tune's folder: it lies in the store."""
+    if study.address is not None and isinstance(study.store, SharedStore):
+        mirror, name = study.store.mirror, f".tune/{secrets.token_hex(8)}"
+        try:
+            yield _Scratch(mirror.path(name), mirror.filesystem)
+        finally:
+            mirror.delete(name)
+        return
+    root = session.temporary_folder() if study.address is None else study.store.root
+    try:
+        yield _Scratch(str(root / ".tune"), None)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(root / ".tune", ignore_errors=True)
 
 
 def _trainable(
@@ -310,7 +345,7 @@ def _trainable(
 
 
 def _mean_target(todo: Sequence[Trial], store: Store, target: str) -> float:
-    values = [last_value(store.training(trial.training), target) for trial in todo]
+    values = [last_value(store, trial, target) for trial in todo]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         raise DataError(

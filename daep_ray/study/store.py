@@ -7,13 +7,14 @@
     <store>/.locks/<training>                     who trains it now
 
 An evaluation's folder appears in one step, so that whoever sees it sees all of it.
+A store in a bucket (`shared_store.py`) works on such a folder, and shares what is in it.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from daep_ray.errors import storage_error
 from daep_ray.study import tables
 from daep_ray.study.lock import held
 from daep_ray.study.spec import Cell
+from daep_ray.train.progress import read_curve
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,26 @@ class Facts:
 
 
 class Store:
-    """The folder of trainings."""
+    """The folder of trainings, which every machine that takes part must see."""
 
     def __init__(self, root: Path):
         self.root = Path(root).absolute()
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def look(self, cells: Sequence[Cell], fetches: bool = True) -> None:
+        """See what other machines have done of these cells; in a folder, we see it already."""
+
+    def bring(self, fingerprint: str) -> None:
+        """Make a training's checkpoint readable here."""
+
+    def following(self, fingerprint: str) -> AbstractContextManager[None]:
+        """Meanwhile make a training's checkpoints readable for others."""
+        return nullcontext()
+
+    def share(self, fingerprint: str) -> None:
+        """Make a training's last checkpoint readable for others."""
 
     def training(self, fingerprint: str) -> Path:
         """Folder of a training, whether or not it is there."""
@@ -92,12 +110,16 @@ class Store:
             if path.is_file():
                 yield name, pq.read_table(path)
 
+    def curve(self, fingerprint: str) -> list[dict[str, float]]:
+        """The points of a training's learning curve so far."""
+        return read_curve(self.training(fingerprint) / "metrics.jsonl")
+
     def note_failure(self, fingerprint: str, reason: str, traceback: str) -> None:
         """Remember why a training or its evaluation failed, if the disk still lets us."""
         with suppress(OSError):
             self.training(fingerprint).mkdir(parents=True, exist_ok=True)
             content = {"reason": reason, "traceback": traceback}
-            _write(self.training(fingerprint) / "failure.json", content)
+            write_json(self.training(fingerprint) / "failure.json", content)
 
     def forget_failure(self, fingerprint: str) -> None:
         with suppress(OSError):
@@ -111,13 +133,14 @@ class Store:
     def note_trial(self, fingerprint: str, seconds_ray: float) -> None:
         """Remember what Ray took beside training and evaluation."""
         with suppress(OSError):
-            _write(self.training(fingerprint) / "trial.json", {"seconds_ray": seconds_ray})
+            write_json(self.training(fingerprint) / "trial.json", {"seconds_ray": seconds_ray})
 
     def seconds_ray(self, fingerprint: str) -> float | None:
         return _read(self.training(fingerprint) / "trial.json").get("seconds_ray")
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one step."""
     staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
     staged.write_text(json.dumps(content, indent=1, sort_keys=True))
     staged.replace(path)

@@ -22,7 +22,6 @@ from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study.spec import Cell
 from daep_ray.study.store import Facts, Store
 from daep_ray.train.checkpoint import load_model
-from daep_ray.train.progress import read_curve
 from daep_ray.train.ray_worker import fit
 
 
@@ -77,6 +76,7 @@ def run_trial(
     """
     try:
         with store.lock(trial.training):
+            store.look(trial.cells)
             missing = [cell for cell in trial.cells if not store.has(cell)]
             if not missing:
                 return Outcome(0.0, 0.0, is_reused=True)
@@ -105,9 +105,12 @@ def _train_and_measure(
     report: Callable[[dict[str, Any]], None] | None,
 ) -> Outcome:
     folder = store.training(trial.training)
+    store.bring(trial.training)
     started = time.perf_counter()
-    result = fit(trial.config, data, folder, report=report)
+    with store.following(trial.training):
+        result = fit(trial.config, data, folder, report=report)
     seconds_here = min(result.seconds, time.perf_counter() - started)
+    store.share(trial.training)
     trained = load_model(folder)
     shards = ShardFolder.open(data)
     seconds_evaluation = 0.0
@@ -148,7 +151,7 @@ def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Out
     return Outcome(0.0, total, is_reused=False)
 
 
-def last_value(folder: Path, name: str) -> float | None:
+def last_value(store: Store, trial: Trial, name: str) -> float | None:
     """The last point of a training's curve `name`: what Optuna minimises."""
-    values = [point[name] for point in read_curve(folder / "metrics.jsonl") if name in point]
+    values = [point[name] for point in store.curve(trial.training) if name in point]
     return float(values[-1]) if values else None

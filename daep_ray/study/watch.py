@@ -4,8 +4,10 @@ Out: lines for people, notes in the store, and for a search the journal.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
+from daep_ray.errors import StorageError
 from daep_ray.study.progress import Progress
 from daep_ray.study.search import Journal
 from daep_ray.study.state import Study
@@ -34,7 +36,7 @@ class Watch:
         self.progress.advance(key, result.get("share", 0.0))
 
     def complete(self, key: str, suggestion: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        todo = self.plan(suggestion)
+        todo = self._looked_at(suggestion)
         known = [e for e in map(self._error, todo) if e is not None]
         shown = f"error {sum(known) / len(known):.3f}" if known else "done"
         seconds = self.progress.end(key, result.get("seconds", 0.0), shown)
@@ -45,7 +47,7 @@ class Watch:
             self.journal.end(suggestion, result["target"])
 
     def fail(self, key: str, suggestion: Mapping[str, Any]) -> None:
-        store, todo = self.study.store, self.plan(suggestion)
+        store, todo = self.study.store, self._looked_at(suggestion)
         for trial in todo:
             if self.study.lacks(trial) and store.failure(trial.training) is None:
                 store.note_failure(trial.training, KILLED, "")
@@ -53,6 +55,13 @@ class Watch:
         self.progress.end(key, 0.0, f"failed: {next((r for r in reasons if r), KILLED)}")
         if self.journal:
             self.journal.end(suggestion, None)
+
+    def _looked_at(self, suggestion: Mapping[str, Any]) -> list[Trial]:
+        """A trial's trainings, with what their machine has put into the store."""
+        todo = self.plan(suggestion)
+        with suppress(StorageError):  # the study's end looks again, and says so
+            self.study.store.look([cell for trial in todo for cell in trial.cells])
+        return todo
 
     def _label(self, suggestion: Mapping[str, Any]) -> str:
         todo = self.plan(suggestion)

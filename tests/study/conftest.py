@@ -1,10 +1,13 @@
 """Designs for the study tests: small models on the built-in survey."""
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.fs
 import pytest
+from moto.server import ThreadedMotoServer
 
 from daep_ray.config import RunConfig
 from daep_ray.settings import override
@@ -55,3 +58,32 @@ def short_folder() -> Iterator[Path]:
     """A folder with a short path, as Ray's sockets need."""
     with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """HOST:PORT of a server that speaks S3, on this machine."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """Address of an empty prefix in a bucket; with credentials, and none but them."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test-key",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    files = pyarrow.fs.S3FileSystem(
+        endpoint_override=s3_server, scheme="http", region="us-east-1", allow_bucket_creation=True
+    )
+    files.create_dir("studies")
+    return f"s3://studies/{tmp_path.name}?endpoint_override={s3_server}&scheme=http"

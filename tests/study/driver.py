@@ -1,6 +1,7 @@
 """A small study as a process of its own, for tests that kill it: `python driver.py DATA OUT`.
 
-Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna.
+Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna;
+`--storage=ADDRESS` keeps the trainings in a bucket.
 """
 
 import sys
@@ -69,7 +70,8 @@ def run() -> None:
     from daep_ray.study.tables import identity
 
     spec = study("--broken" in sys.argv, "--search" in sys.argv)
-    result = run_study(spec, data, out, echo=say)
+    given = [word.partition("=")[2] for word in sys.argv if word.startswith("--storage=")]
+    result = run_study(spec, data, out, store=given[0] if given else None, echo=say)
     say(f"failed {result.num_failed} of {result.num_trials}, reused {result.num_reused}")
     say(f"identity {identity(out)}")
 

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.fs
 import pytest
 
 from daep_ray.config import RunConfig
+from daep_ray.study.mirror import Mirror
 from daep_ray.study.spec import Axis, StudySpec
 from daep_ray.study_cli import main
 
@@ -56,7 +58,15 @@ def refused(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], cod
         (["--modality", "radio"], "no modality 'radio' in this survey"),
         (["--address", "127.0.0.1:1"], "no Ray cluster answers at --address 127.0.0.1:1"),
         (["--address", "somewhere"], "HOST:PORT"),
-        (["--storage", "s3://bucket/runs"], "s3://bucket/runs"),
+        (["--storage", "ftp://host/runs"], "unknown kind of storage 'ftp://'"),
+        (["--storage", "s3://"], "names no bucket"),
+        (["--storage", "s3://key:hunter2@bucket/runs"], "s3://bucket/runs has credentials in it"),
+        (["--storage", "s3://bucket/runs?token=hunter2"], "not token"),
+        (
+            ["--storage", "s3://bucket/runs?endpoint_override=127.0.0.1:1&scheme=http"],
+            "cannot read s3://bucket/runs: http://127.0.0.1:1 does not answer",
+        ),
+        (["--storage", "file:///proc/store"], "file:///proc/store"),
         (["--storage", "/proc/store"], "/proc/store"),
     ],
 )
@@ -144,6 +154,31 @@ def test_help_is_short_and_names_every_option(capsys: pytest.CaptureFixture[str]
     ):
         assert option in printed
     assert "Does the command line work?" in printed
+
+
+def test_a_bucket_that_is_not_there_is_refused(
+    bucket: str, synthetic_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = bucket.replace("studies", "absent")
+    given = ["--data", synthetic_shards, "--out", tmp_path / "out", "--storage", absent]
+    line = refused(given, capsys)
+    assert "there is no bucket 'absent'" in line
+    assert "endpoint" not in line
+
+
+def test_a_dry_run_names_the_bucket_and_leaves_nothing_there(
+    bucket: str, synthetic_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", synthetic_shards, "--out", tmp_path / "out", "--storage", bucket]
+    with pytest.raises(SystemExit) as exit_:
+        main("short", build, [*map(str, given), "--modality", "photometry", "--dry-run"])
+    assert exit_.value.code == 0
+    printed = capsys.readouterr().out
+    assert "trainings    2 to do, 0 are done" in printed
+    assert f"store        {bucket.partition('?')[0]}\n" in printed
+    assert list(tmp_path.iterdir()) == []
+    mirror = Mirror.open(bucket)
+    assert mirror.filesystem.get_file_info(mirror.path()).type == pyarrow.fs.FileType.NotFound
 
 
 def test_a_dry_run_plans_and_leaves_nothing(
