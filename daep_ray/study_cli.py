@@ -19,6 +19,8 @@ from daep_ray.errors import ConfigError, UserError, require_writable
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.read import ShardFolder
 from daep_ray.study import session
+from daep_ray.study.address import is_address
+from daep_ray.study.mirror import Mirror
 from daep_ray.study.spec import StudySpec
 from daep_ray.train.progress import duration
 
@@ -83,7 +85,10 @@ def _command(name: str, build: Build) -> Callable[..., None]:
         ] = 0.0,
         storage: Annotated[
             str | None,
-            typer.Option(metavar="PATH", help="Store of trainings; default: beside --out."),
+            typer.Option(
+                metavar="PATH",
+                help="Store of trainings, or s3://bucket/prefix; default: beside --out.",
+            ),
         ] = None,
         address: Annotated[
             str | None,
@@ -163,23 +168,22 @@ def _echo(line: str) -> None:
     print(line, flush=True)
 
 
-def _folders(options: Options) -> Path:
-    """Check that OUT and the store can be written; returns the store."""
-    store = Path(options.storage) if options.storage else options.out.parent / "trainings"
-    if options.storage and "://" in options.storage:
-        raise ConfigError(
-            f"--storage {options.storage!r} is an address: give a folder that every machine of the "
-            "cluster sees, such as a mounted bucket"
-        )
-    for option, folder in (("--out", options.out), ("--storage", store)):
+def _folders(options: Options) -> Path | str:
+    """Check that OUT and the store can be written; returns the store, a folder or an address."""
+    address = options.storage if is_address(options.storage or "") else None
+    store = Path(options.storage or options.out.parent / "trainings")
+    folders = {"--out": options.out} | ({} if address else {"--storage": store})
+    for option, folder in folders.items():
         if session.is_job() and not folder.is_absolute():
             raise ConfigError(
                 f"{option} {str(folder)!r} is relative, and a Ray job runs in a temporary copy of "
                 "the folder that is thrown away: give an absolute path"
             )
-    require_writable(options.out)
-    require_writable(store)
-    return store
+        require_writable(folder)
+    if address is None:
+        return store
+    Mirror.open(address).check(writes=not options.dry_run)
+    return address
 
 
 def _synthetic(options: Options) -> Path:
@@ -228,16 +232,17 @@ def _where_time_went(cells: Any) -> str:
     return "time: " + ", ".join(f"{what} {s / total:.0%}" for what, s in seconds.items())
 
 
-def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path) -> None:
+def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path | str) -> None:
     """Print what would run, how long it would take here, and with which resources."""
     from daep_ray.study.estimate import estimate
+    from daep_ray.study.shared_store import open_store
     from daep_ray.study.spec import cells
-    from daep_ray.study.store import Store
     from daep_ray.study.trial import trials
 
     shards = ShardFolder.open(data)
     everything = cells(spec, shards.manifest)
-    found = Store(store)
+    found = open_store(store, options.out, writes=False)
+    found.look(everything, fetches=False)
     missing = [t for t in trials(everything) if not all(found.has(c) for c in t.cells)]
     trainings = [t for t in missing if not t.cells[0].is_reference]
     seconds = estimate(trainings, shards)
@@ -262,4 +267,4 @@ def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path) -> No
             f"training {duration(cost.training):>8}   evaluation {duration(cost.evaluation):>8}"
         )
     print(f"estimated    {duration(total)} on this machine ({session.num_cores()} CPUs)")
-    print(f"store        {store}")
+    print(f"store        {found}")
