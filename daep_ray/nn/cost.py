@@ -51,10 +51,22 @@ def encode_flops(
     lengths: Lengths,
     num_outputs: int | None = None,
 ) -> Flops:
-    """Encoding these samples once; `num_outputs` per code entry (default: the code's width)."""
+    """Encoding these samples once; `num_outputs` per code entry (default: the code's width).
+
+    With several modalities, each to its tokens and then the mixer over those of each sample (0
+    measurements: absent); the codes of each modality alone, which inference makes too, are not
+    counted.
+    """
     outputs = num_outputs or model.bottleneck.width
-    one = [_encode(model, layouts[m], n, max(ns), outputs) for m, ns in lengths.items() for n in ns]
-    return sum(one, Flops())
+    queries, width = model.bottleneck.length, outputs
+    if len(lengths) > 1:
+        queries, width = model.mixer.num_tokens, model.width
+    one = [
+        _encode(model, layouts[m], n, max(ns), queries, width)
+        for m, ns in lengths.items()
+        for n in ns
+    ]
+    return sum(one, _mix_all(model, lengths, outputs) if len(lengths) > 1 else Flops())
 
 
 def condition_flops(model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths) -> Flops:
@@ -121,10 +133,32 @@ def _num_metadata(layout: Layout) -> int:
     return layout.num_metadata + len(layout.metadata_sizes)
 
 
+def _mix_all(model: ModelConfig, lengths: Lengths, num_outputs: int) -> Flops:
+    """The mixer over samples whose lengths stand side by side in every modality."""
+    present = [sum(n > 0 for n in ns) for ns in zip(*lengths.values(), strict=True)]
+    one = [_mix(model, number, max(present), num_outputs) for number in present]
+    return sum(one, Flops())
+
+
+def _mix(model: ModelConfig, num_present: int, most: int, num_outputs: int) -> Flops:
+    """One sample with `num_present` modalities, in a batch where one has `most`."""
+    config, num_queries = model.mixer, model.bottleneck.length
+    rows, longest = num_present * config.num_tokens, most * config.num_tokens
+    layer = _latent_block(model, num_queries, rows, longest)
+    if config.context_mixes:
+        layer += _self(model, rows)
+    return config.num_layers * layer + Flops(2.0 * num_queries * model.width * num_outputs)
+
+
 def _encode(
-    model: ModelConfig, layout: Layout, length: int, longest: int, num_outputs: int
+    model: ModelConfig,
+    layout: Layout,
+    length: int,
+    longest: int,
+    num_queries: int,
+    num_outputs: int,
 ) -> Flops:
-    config, num_queries = model.encoder, model.bottleneck.length
+    config = model.encoder
     rows, longest = length + _num_metadata(layout), longest + _num_metadata(layout)
     out = _place(model, layout, length) + _metadata(model, layout)
     out += Flops(2.0 * num_queries * model.width * num_outputs)

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import torch
 from pydantic import Field
 
 from daep_ray.nn.config import ModelConfig
@@ -28,6 +29,7 @@ __all__ = [
     "ObjectiveConfig",
     "Term",
     "build_objective",
+    "num_parameters",
 ]
 
 
@@ -46,3 +48,16 @@ def build_objective(
     if isinstance(objective, MaepConfig):
         return Maep(objective, model, layouts)
     return Vae(objective, model, layouts)
+
+
+def num_parameters(
+    objective: ObjectiveConfig, model: ModelConfig, layouts: dict[str, Layout]
+) -> int:
+    """How many numbers such a model learns; nothing is allocated and no random number drawn.
+
+    Raises:
+        ConfigError: settings that do not fit each other or the data.
+    """
+    with torch.device("meta"):
+        built = build_objective(objective, model, layouts)
+    return sum(p.numel() for p in built.parameters())

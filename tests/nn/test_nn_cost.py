@@ -11,6 +11,7 @@ from daep_ray.nn import cost
 from daep_ray.nn.config import (
     DecoderConfig,
     EncoderConfig,
+    MixerConfig,
     ModelConfig,
     OneStageEncoderConfig,
     SingleStageDecoderConfig,
@@ -18,6 +19,7 @@ from daep_ray.nn.config import (
     TwoStageEncoderConfig,
 )
 from daep_ray.nn.decoder import Decoder
+from daep_ray.nn.mixer import Mixer, modality_encoder
 from daep_ray.nn.perceiver import Encoder
 from daep_ray.stream.batch import Layout
 
@@ -85,3 +87,30 @@ def test_training_is_three_forward_passes() -> None:
         + cost.denoise_flops(model, layouts, lengths)
     )
     assert cost.training_flops(model, layouts, lengths).total == pytest.approx(3 * forward.total)
+
+
+@pytest.mark.parametrize("context_mixes", [True, False])
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda c: c.kind)
+def test_encoding_several_modalities(
+    encoder: EncoderConfig, context_mixes: bool, make_sequence: Callable
+) -> None:
+    """Even lengths, so that no padding is computed; the counter sees every sample complete."""
+    mixer = MixerConfig(num_layers=2, num_tokens=5, context_mixes=context_mixes)
+    model = ModelConfig(width=32, num_heads=4, encoder=encoder, mixer=mixer)
+    layouts = {"m": LAYOUT, "n": Layout("n", 1)}
+    lengths = {"m": [50, 50, 50], "n": [20, 20, 20]}
+    encoders = {m: modality_encoder(model, layout) for m, layout in layouts.items()}
+    module = Mixer(model, tuple(layouts))
+    sequences = {m: make_sequence(lengths[m], layouts[m]) for m in layouts}
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        tokens = {m: encoders[m](sequences[m]) for m in layouts}
+        module(tokens, torch.ones(3, 2, dtype=torch.bool))
+    assert cost.encode_flops(model, layouts, lengths).total == counter.get_total_flops()
+
+
+def test_an_absent_modality_is_not_mixed() -> None:
+    model, layouts = ModelConfig(), {"m": LAYOUT, "n": Layout("n", 1)}
+    both = cost.encode_flops(model, layouts, {"m": [9, 9], "n": [7, 7]})
+    one = cost.encode_flops(model, layouts, {"m": [9, 9], "n": [7, 0]})
+    assert one.linear < both.linear
+    assert one.attention < both.attention
