@@ -4,10 +4,10 @@ In: a folder or an archive of `.fits` or `.fits.gz` files. Out: samples `<file s
 modality `spectrum`. The header's EXTEN0 and the names of the tables decide the layout, never a
 shape:
 
-    DR1 to DR5   primary image, EXTEN0 = Flux Inverse Subcontinuum Andmask Ormask; the third row is
+    DR1          primary image, EXTEN0 = Flux Inverse Subcontinuum Andmask Ormask; the third row is
                  the flux divided by its continuum, the wavelength is 10**(COEFF0 + COEFF1 * i)
     DR6, DR7     primary image, EXTEN0 = Flux, Inverse, Wavelength, Andmask, Ormask
-    DR8 onwards  table COADD, one row of vectors FLUX IVAR WAVELENGTH ANDMASK
+    DR9          table COADD, one row of vectors FLUX IVAR WAVELENGTH ANDMASK
     medium res.  tables COADD_B, COADD_R (one may lack), a row per pixel: FLUX IVAR LOGLAM ANDMASK
 
 A point with inverse variance 0 or less, or with a bit of ANDMASK (bad in every exposure), was not
@@ -134,7 +134,7 @@ def _points(hdus: HDUList) -> _Points:
 
 
 def _image(hdus: HDUList) -> _Points:
-    """DR1 to DR7: EXTEN0 names the rows of the primary image."""
+    """DR1, DR6, DR7: EXTEN0 names the rows of the primary image."""
     rows = _ROW.findall((header_text(hdus[0], "EXTEN0") or "").lower())
     if not {"flux", "inverse", "andmask"} <= set(rows):
         raise FitsDefect(
@@ -158,7 +158,7 @@ def _wavelength(hdus: HDUList, num_points: int) -> np.ndarray:
 
 
 def _coadd(hdus: HDUList) -> _Points:
-    """DR8 onwards: one row of vectors."""
+    """DR9: one row of vectors."""
     columns = []
     for name in ("WAVELENGTH", "FLUX", "IVAR", "ANDMASK"):
         vectors = numbers(column(hdus, "COADD", name), f"the column COADD.{name}")
