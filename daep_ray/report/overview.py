@@ -211,7 +211,7 @@ def _draw_sequence(ax: Axes, sequence: Sequence, modality: Modality) -> None:
             error = np.where(np.isfinite(sequence.error[own]), sequence.error[own], 0)
             ax.errorbar(
                 sequence.position[own], sequence.value[own], error, fmt=category_marker(code), ms=2,
-                mew=0, elinewidth=0.4, color=category_colour(code, modality),
+                mew=0, elinewidth=0.4, color=_colour(code, modality),
             )  # fmt: skip
     corner(ax, sequence.label)
     ax.yaxis.set_major_locator(MaxNLocator(2))
@@ -219,7 +219,7 @@ def _draw_sequence(ax: Axes, sequence: Sequence, modality: Modality) -> None:
     ax.tick_params(labelsize=6)
 
 
-def category_colour(code: int, modality: Modality) -> Any:
+def _colour(code: int, modality: Modality) -> Any:
     """By the category's place in the vocabulary, dark to light."""
     if not modality.categories:
         return COLOURS["data"]
@@ -272,7 +272,7 @@ def _draw_coverage(ax: Axes, folder: ShardFolder, modality: Modality, rows: np.n
     labels = []
     for code in fullest:
         height, _ = np.histogram(position[codes == code], edges)
-        colour = category_colour(code, modality)
+        colour = _colour(code, modality)
         ax.stairs(height, edges, color=colour, lw=1.0)
         if modality.categories:
             labels.append(Label(modality.categories[0].vocabulary[code], height[-1], colour))

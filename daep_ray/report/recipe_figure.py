@@ -5,8 +5,11 @@ what was measured, with what the recipe leaves out in grey; on the right what th
 """
 
 import hashlib
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from daep_ray.errors import DataError
 from daep_ray.evaluate.profiles import shown_position
 from daep_ray.report.marks import Label, end_labels
-from daep_ray.report.overview import category_colour, category_marker, figure_path, save
+from daep_ray.report.overview import category_marker, figure_path, save
 from daep_ray.report.style import COLOURS, on_paper
 from daep_ray.sample import Axis, Modality
 from daep_ray.shards.read import ShardFolder, read_rows
@@ -25,7 +28,7 @@ from daep_ray.stream.peak import FittedPeak
 from daep_ray.stream.position_chain import DivideByOnePlus, Reference
 from daep_ray.stream.value_chain import Magnitude
 
-WIDTH, ROW = 7.1, 2.0  # inches: a paper's page, a modality
+WIDTH, ROW, GAP = 7.1, 2.0, 0.9  # inches: a paper's page, a modality, between two
 LINE_POINTS = 60  # longer sequences without categories are drawn as a line
 
 
@@ -82,11 +85,12 @@ def _draw(
     sample_id: str,
 ) -> Figure:
     num = len(fitted.modalities)
-    figure = Figure(figsize=(WIDTH, 0.3 + num * (ROW + 0.6)))
+    figure = Figure(figsize=(WIDTH, 0.2 + num * ROW + (num - 1) * GAP + 0.75))
     height = figure.get_size_inches()[1]
+    longest = max((len(w) for name in after for w in _words_of(fitted, name, after)), default=0)
     grid = figure.add_gridspec(
-        num, 2, left=0.085, right=0.93, top=1 - 0.5 / height, bottom=0.45 / height,
-        hspace=0.7 / ROW, wspace=0.32,
+        num, 2, left=0.085, right=1 - (0.15 + 0.065 * longest) / WIDTH, top=1 - 0.5 / height,
+        bottom=0.45 / height, hspace=GAP / ROW, wspace=0.32,
     )  # fmt: skip
     figure.text(0.008, 1 - 0.14 / height, sample_id, va="center", color=COLOURS["muted"])
     for i, (name, modality) in enumerate(fitted.modalities.items()):
@@ -114,7 +118,8 @@ def _draw_before(ax: Axes, modality: Modality, raw: FlatSequence, kept: FlatSequ
     frame = f", {axis.frame} frame" if axis.frame and not axis.is_time else ""
     since = " since the first" if axis.is_time else ""
     ax.set_xlabel(_words(axis, since) + frame)
-    _name_categories(ax, modality, shown.position[:, 0], shown, modality.value.unit == "mag")
+    if modality.value.unit == "mag":
+        ax.invert_yaxis()
 
 
 def _draw_after(
@@ -131,14 +136,16 @@ def _draw_after(
         if m.name in part.metadata
     ]
     ax.set_title(", ".join(["as the model sees it", *said]))
-    steps = ", ".join(s.kind.replace("_", " ") for s in (*part.factors, *part.value)) or "value"
-    ax.set_ylabel(f"{steps}, z-score")
+    steps = [s.kind.replace("_", " ") for s in (*part.factors, *part.value)] or ["value"]
+    ax.set_ylabel(textwrap.fill(", ".join([*steps, "z-score"]), 34))
     taken = part.positions.get(axis.name, ())
     since = " since the peak" if any(_is_peak(step) for step in taken) else ""
     at_rest = axis.frame == "rest" or any(isinstance(step, DivideByOnePlus) for step in taken)
-    ax.set_xlabel(_words(axis, since) + (", rest frame" if at_rest else ""))
-    is_magnitude = any(isinstance(step, Magnitude) for step in part.value)
-    _name_categories(ax, modality, position, flat, is_magnitude or modality.value.unit == "mag")
+    frame = "rest" if at_rest else "" if axis.is_time else axis.frame
+    ax.set_xlabel(_words(axis, since) + (f", {frame} frame" if frame else ""))
+    if modality.value.unit == "mag" or any(isinstance(step, Magnitude) for step in part.value):
+        ax.invert_yaxis()
+    _name_categories(ax, modality, position, flat)
 
 
 def _is_peak(step: object) -> bool:
@@ -158,28 +165,41 @@ def _draw_values(ax: Axes, modality: Modality, position: np.ndarray, flat: FlatS
 
 def _draw_points(ax: Axes, modality: Modality, position: np.ndarray, flat: FlatSequence) -> None:
     codes = flat.category[:, 0] if modality.categories else np.zeros(len(position), dtype=int)
-    for code in np.unique(codes):
+    for rank, code in enumerate(np.unique(codes)):
         own = codes == code
         error = np.zeros(own.sum()) if flat.error is None else np.nan_to_num(flat.error[own])
         ax.errorbar(
             position[own], flat.value[own], error, fmt=category_marker(code), ms=3, mew=0,
-            elinewidth=0.5, color=category_colour(code, modality), zorder=2,
+            elinewidth=0.5, color=_colour(rank, codes), zorder=2,
         )  # fmt: skip
 
 
 def _name_categories(
-    ax: Axes, modality: Modality, position: np.ndarray, flat: FlatSequence, is_magnitude: bool
+    ax: Axes, modality: Modality, position: np.ndarray, flat: FlatSequence
 ) -> None:
-    """Each category's word at its last point's height; bright magnitudes are above."""
-    if is_magnitude:
-        ax.invert_yaxis()
-    labels = []
-    for code in np.unique(flat.category[:, 0]) if modality.categories else ():
-        own = flat.category[:, 0] == code
+    """Each category's word at its last point's height."""
+    if not modality.categories:
+        return
+    codes, labels = flat.category[:, 0], []
+    for rank, code in enumerate(np.unique(codes)):
+        own = codes == code
         last = float(flat.value[own][np.argmax(position[own])])
-        word = modality.categories[0].vocabulary[code]
-        labels.append(Label(word, last, category_colour(code, modality)))
+        labels.append(Label(modality.categories[0].vocabulary[code], last, _colour(rank, codes)))
     end_labels(ax, labels, 7.0)
+
+
+def _words_of(fitted: FittedRecipe, name: str, flats: dict[str, FlatSequence]) -> list[str]:
+    """The words of the first category that the model sees."""
+    categories = fitted.modalities[name].categories
+    if not categories:
+        return []
+    return [categories[0].vocabulary[code] for code in np.unique(flats[name].category[:, 0])]
+
+
+def _colour(rank: int, codes: np.ndarray) -> Any:
+    """By the category's place among those that are there, dark to light."""
+    last = max(len(np.unique(codes)) - 1, 1)
+    return mpl.colormaps["plasma"](0.05 + 0.8 * rank / last)
 
 
 def _words(axis: Axis, since: str = "") -> str:
