@@ -7,7 +7,7 @@ Measurements that a step makes non-finite are dropped. The recipe is recorded in
 and inverted when a result leaves. Settings only: `stream/chain.py` carries them out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pydantic import Field
@@ -90,14 +90,24 @@ def recipe_identity(part: ModalityRecipe) -> dict[str, Any]:
 
 def default_recipe(manifest: Declares) -> Recipe:
     """A recipe that someone would run: by format where one is known, else by declaration."""
-    survey_format = str(manifest.source.get("format", ""))
-    known = FORMAT_RECIPES.get(survey_format, {})
+    known = _known_recipes(manifest.source)
     return Recipe(
         modalities={
             m.name: known[m.name](m) if m.name in known else _by_declaration(m)
             for m in manifest.modalities
         }
     )
+
+
+def _known_recipes(source: Mapping[str, Any]) -> dict[str, Callable[[Modality], ModalityRecipe]]:
+    """By modality; of merged surveys, whose units agree, what all that know the modality use."""
+    if not source.get("surveys"):
+        return FORMAT_RECIPES.get(str(source.get("format", "")), {})
+    found: dict[str, set[Callable[[Modality], ModalityRecipe]]] = {}
+    for survey in source["surveys"]:
+        for name, recipe in _known_recipes(survey["source"]).items():
+            found.setdefault(name, set()).add(recipe)
+    return {name: recipes.pop() for name, recipes in found.items() if len(recipes) == 1}
 
 
 def _by_declaration(modality: Modality) -> ModalityRecipe:
@@ -146,7 +156,7 @@ def _as_it_is(modality: Modality) -> ModalityRecipe:
     return ModalityRecipe()
 
 
-FORMAT_RECIPES = {
+FORMAT_RECIPES: dict[str, dict[str, Callable[[Modality], ModalityRecipe]]] = {
     "synthetic": {"photometry": _synthetic_flux},
     "snid": {"spectrum": _as_it_is},
     "snana": {"photometry": _fluxcal},

@@ -314,3 +314,18 @@ def test_text_and_fits_of_snana_become_one(shared_data: Path, tmp_path: Path) ->
     assert validate(tmp_path / "all") == []
     assert words(tmp_path / "fits").items() <= words(tmp_path / "all").items()
     assert words(tmp_path / "spcc").items() <= words(tmp_path / "all").items()
+
+
+@pytest.mark.slow
+def test_supernovae_of_two_real_surveys_lie_in_one_split(shared_data: Path, tmp_path: Path) -> None:
+    ingest("snana", shared_data / "salt3_training.tar.xz", tmp_path / "salt3")
+    ingest("snana_fits", shared_data / "snana_fits.tar.gz", tmp_path / "lowz")
+    merge([tmp_path / "salt3", tmp_path / "lowz"], tmp_path / "both")
+    ids = [
+        set(ShardFolder.open(tmp_path / name).lengths()["object_id"].to_pylist())
+        for name in ("salt3", "lowz")
+    ]
+    table = ShardFolder.open(tmp_path / "both").lengths()
+    pairs = set(zip(table["object_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+    assert len(ids[0] & ids[1]) == 92  # CfA and CSP supernovae that both have
+    assert len(pairs) == len(ids[0] | ids[1])

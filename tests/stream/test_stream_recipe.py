@@ -45,6 +45,18 @@ def test_default_recipes_by_format_and_by_declaration():
     assert vitals.positions["time"][0].at == "first"
 
 
+def test_merged_surveys_take_the_recipe_that_theirs_share():
+    def merged(*formats: str) -> SimpleNamespace:
+        surveys = [{"source": {"format": f}} for f in formats]
+        return SimpleNamespace(modalities=(FLUX,), source={"format": "merged", "surveys": surveys})
+
+    alone = default_recipe(manifest("snana", FLUX))
+    assert default_recipe(merged("snana", "snana_fits")) == alone
+    assert default_recipe(merged("snana", "table")) == alone
+    by_declaration = default_recipe(manifest("another", FLUX))
+    assert default_recipe(merged("snana", "synthetic")) == by_declaration != alone
+
+
 @pytest.mark.parametrize("survey_format", ["synthetic", "snid", "snana", "another"])
 def test_default_recipes_fit_what_they_are_for(survey_format):
     modalities = (FLUX, SPECTRUM, VITALS)
