@@ -29,11 +29,8 @@ from daep_ray.report.style import title
 from daep_ray.report.svg import slug
 from daep_ray.study.statistics import Interval, passes_gate, seed_interval
 
-ESTIMATES = (
-    "one_draw",
-    "one_step",
-    "shown_copied",
-)  # told apart from the ranked one, for the ranked metric
+# told apart from the ranked one, for the ranked metric
+ESTIMATES = ("one_draw", "one_step", "shown_copied")
 SHAPE = "length \u00d7 width"
 
 
