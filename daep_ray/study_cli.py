@@ -50,6 +50,7 @@ class Options:
     address: str | None
     out: Path
     dry_run: bool
+    recipe: str | None = None
 
 
 def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> None:
@@ -99,6 +100,9 @@ def _command(name: str, build: Build) -> Callable[..., None]:
         dry_run: Annotated[
             bool, typer.Option("--dry-run", help="Show what would run and how long it takes.")
         ] = False,
+        recipe: Annotated[
+            str | None, typer.Option(metavar="NAME", help="One of `daep-ray recipes`.")
+        ] = None,
     ) -> None:
         given = Options(
             data,
@@ -112,6 +116,7 @@ def _command(name: str, build: Build) -> Callable[..., None]:
             address,
             out,
             dry_run,
+            recipe,
         )
         run(given, build)
 
@@ -209,7 +214,7 @@ def _design(
     modality = options.modality
     if modality is None and options.data is None and not base.modalities:
         modality = SYNTHETIC_MODALITY
-    spec = build(resolve(base, manifest, modality), options.preset)
+    spec = build(resolve(base, manifest, modality, options.recipe), options.preset)
     spec = replace(spec, preset=options.preset).with_settings(assignments)
     if options.seeds is not None:
         spec = replace(spec, seeds=tuple(range(options.seeds)))
