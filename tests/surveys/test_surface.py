@@ -21,8 +21,9 @@ from daep_ray.surveys.surface_observing import (
     is_covered,
     noisy_spectra,
     photometry,
+    times,
 )
-from daep_ray.surveys.surface_settings import Noise
+from daep_ray.surveys.surface_settings import Cadence, Noise
 
 ARCHIVE = "salt3_model_lsst_filters.tar.xz"
 LIGHT = 2.99792458e18  # Angstrom/s
@@ -150,7 +151,11 @@ def test_light_curves_and_spectra_are_sncosmos(
     source = sncosmo.SALT3Source(modeldir=str(tmp_path))
     surface, seen = read_surface(real_files, "salt3"), events(3, redshift)
     generator = np.random.default_rng(1)
-    days = np.sort(generator.uniform(-14, 46, (3, 1, 50)), axis=2)
+    days = np.sort(generator.uniform(-14, 46, (3, len(BANDS), 50)), axis=2)
+    filters = tuple(
+        read_filter(f"total_{b}.dat", b, real_files[f"total_{b}.dat"], 10.0) for b in BANDS
+    )
+    fluxes = band_fluxes(surface, filters, seen, days)
     grid = np.geomspace(3000.0, 8000.0, 400)
     phases = (-10.0, 3.3, 30.0)
     spectra, is_known = Spectrograph.of(surface, phases, grid).spectra(seen)
@@ -160,15 +165,12 @@ def test_light_curves_and_spectra_are_sncosmos(
         model.set(z=redshift, t0=0, x0=seen.x0[k], x1=seen.x1[k], c=seen.c[k])
         expected = model.flux(np.array(phases) * (1 + redshift), grid)
         np.testing.assert_allclose(spectra[k], expected, rtol=1e-2, atol=1e-3 * expected.max())
-        for band in BANDS:
-            name = f"total_{band}.dat"
-            found = band_fluxes(
-                surface, (read_filter(name, band, real_files[name], 10.0),), seen, days
-            )[k, 0]
-            curve = table(real_files, name)
+        for j, band in enumerate(BANDS):
+            curve = table(real_files, f"total_{band}.dat")
             curve = curve[curve[:, 1] > 0]
             theirs = sncosmo.Bandpass(10 * curve[:, 0], curve[:, 1], trim_level=1e-4)
-            flux = model.bandflux(theirs, days[k, 0], zp=27.5, zpsys="ab")
+            flux = model.bandflux(theirs, days[k, j], zp=27.5, zpsys="ab")
+            found = fluxes[k, j]
             np.testing.assert_allclose(found, flux, rtol=1e-2, atol=1e-3 * flux.max())
             is_bright = flux > 0.05 * flux.max()
             np.testing.assert_allclose(found[is_bright], flux[is_bright], rtol=1e-2)
@@ -283,6 +285,17 @@ def test_the_cadence_is_irregular_and_ten_points_per_band(source: Path) -> None:
         [np.mean(np.diff(c.positions["time"]) < 0.2) for c in curves]
     )
     assert some_bands_share_a_night > 0.2
+
+
+def test_clouded_nights_are_used_only_for_want_of_clear_ones() -> None:
+    cadence = Cadence(points_per_band=10, first_day=-14, last_day=16, clear_share=0.4)
+    uniform = np.random.default_rng(0).random((200, 2 + 6, 30))
+    night = np.floor(times(cadence, 6, uniform) + 14).astype(int)
+    is_clear = uniform[:, 0] <= 0.4
+    used_clear = np.take_along_axis(is_clear[:, None].repeat(6, 1), night, axis=2).sum(2)
+    expected = np.minimum(is_clear.sum(1), 10)[:, None].repeat(6, 1)
+    np.testing.assert_array_equal(used_clear, expected)
+    assert 0.1 < np.mean(expected < 10) < 0.9
 
 
 def test_brightness_follows_the_labels(source: Path) -> None:
