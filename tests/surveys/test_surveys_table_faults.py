@@ -176,6 +176,17 @@ def test_labels_may_stand_in_the_rows(write: Write) -> None:
     assert c.reason == "z 'far' is not a number"
 
 
+def test_of_several_columns_the_first_that_is_measured_counts(write: Write) -> None:
+    head = "id,mjd,flux,error,band,spec,phot\n"
+    rows = "".join(
+        f"{n},1,1,1,g,{z}\n" for n, z in zip("abc", ("0.1,9", "-9,0.2", "-9,"), strict=True)
+    )
+    redshift = {"column": ["spec", "phot"], "low": 0}
+    found = read(write({"t.csv": head + rows}), LONG | {"metadata": {"redshift": redshift}})
+    sequences = [r.sequences["photometry"] for r in found if isinstance(r, Sample)]
+    assert [s.metadata["redshift"] for s in sequences] == [0.1, 0.2, None]
+
+
 # ---------------------------------------------------------------- other layouts
 
 
