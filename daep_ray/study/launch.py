@@ -148,7 +148,7 @@ def ray_session(study: Study) -> Iterator[session.Resources]:
     """Connect to the cluster, or start a session of our own on this machine.
 
     Raises:
-        ConfigError: the cluster refuses us, or has no room for one trial.
+        ConfigError: the cluster refuses us, has no room for one trial, or none for its files.
     """
     config = study.spec.base
     room = functools.partial(
@@ -165,6 +165,7 @@ def ray_session(study: Study) -> Iterator[session.Resources]:
             _start(found)
         else:
             _connect(study.address)
+            _check_nodes(study)
             total = ray.cluster_resources()
             cpus, gpus = int(total.get("CPU", 0)), total.get("GPU", 0.0)
             found = room(cpus, num_gpus=gpus, may_declare=False)
@@ -205,6 +206,18 @@ def _connect(address: str) -> None:
             f"the Ray cluster at {address} does not take us ({first}): check the address and, "
             "where the cluster asks for a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH"
         ) from None
+
+
+def _check_nodes(study: Study) -> None:
+    """The ranks of one training write and read one folder; a bucket's is of one machine alone."""
+    num_nodes = sum(node["Alive"] for node in ray.nodes())
+    num_workers = study.spec.base.runtime.num_workers
+    if isinstance(study.store, SharedStore) and num_workers and num_nodes > 1:
+        raise ConfigError(
+            f"--workers {num_workers} spreads a training over {num_nodes} machines, and the store "
+            f"{study.store} is worked on in a folder of one: give --workers 0, or a --storage "
+            "folder that all of them see"
+        )
 
 
 def _enumerate(study: Study, room: session.Resources, missing: Sequence[Trial]) -> None:
