@@ -43,6 +43,7 @@ def open_fits(content: bytes) -> fits.HDUList:
         with _quiet():
             hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
             _check_whole(hdus, content)
+            extension_names(hdus)  # parsed here, so that no later look at a name can fail
     except _DAMAGE as error:
         raise FitsDefect(f"is no FITS file that can be read: {_words(error)}") from None
     return hdus
@@ -114,7 +115,8 @@ def column_names(hdus: fits.HDUList, table: str) -> list[str]:
     hdu = extension(hdus, table)
     if not isinstance(hdu, fits.BinTableHDU | fits.TableHDU):
         raise FitsDefect(f"the extension {table} is no table")
-    return list(_read(lambda: hdu.columns.names, f"the table {table}"))
+    # a column without a name is None
+    return [str(name or "") for name in _read(lambda: hdu.columns.names, f"the table {table}")]
 
 
 def header_text(hdu: Any, key: str) -> str | None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from daep_ray.errors import DataError
 from daep_ray.sample import Category, Ignored, Quarantined, Sample
@@ -219,6 +221,54 @@ def test_no_cut_raises(write: Write, snana_pair: SnanaPair, num_bytes: int) -> N
         found = list(survey(write(files)).records())
         good = [r for r in found if isinstance(r, Sample) and r.sample_id.startswith("X/")]
         assert len(good) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"XTENSION= 'BINTABLE'", b"XTENSION= 'BINT\0BLE'"),
+        (b"TTYPE1  = 'MJD", b"TTYPX1  = 'MJD"),  # a column without a name
+        (b"TFORM1  = 'D", b"TFORM1  = '9"),
+        (b"NAXIS2  =", b"NAXIS9  ="),
+        (b"GCOUNT  =                    1", b"EXTNAME = x\xff'                "),
+    ],
+)
+def test_a_damaged_header_is_one_sentence(
+    write: Write, snana_pair: SnanaPair, old: bytes, new: bytes
+) -> None:
+    broken = snana_pair(stem="broken")
+    phot = broken["broken_PHOT.FITS"]
+    assert isinstance(phot, bytes)
+    assert old in phot
+    damaged = phot.replace(old, new.ljust(len(old))[: len(old)], 1)
+    found = list(survey(write(snana_pair() | broken | {"broken_PHOT.FITS": damaged})).records())
+    good = [r for r in found if isinstance(r, Sample) and r.sample_id.startswith("X/")]
+    reasons = [r.reason for r in found if isinstance(r, Quarantined)]
+    assert (len(good), len(reasons)) == (2, 2)
+    assert all("\n" not in reason for reason in reasons)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    half=st.sampled_from(["HEAD", "PHOT"]),
+    place=st.integers(2880, 11000),
+    put=st.binary(min_size=1, max_size=30),
+)
+def test_no_damage_raises(
+    write: Write, snana_pair: SnanaPair, half: str, place: int, put: bytes
+) -> None:
+    broken = snana_pair(stem="broken")
+    whole = broken[f"broken_{half}.FITS"]
+    assert isinstance(whole, bytes)
+    damaged = whole[:place] + put + whole[place + len(put) :]
+    found = list(survey(write(snana_pair() | broken | {f"broken_{half}.FITS": damaged})).records())
+    kept = [r for r in found if isinstance(r, Sample)]
+    assert len([r for r in kept if r.sample_id.startswith("X/")]) == 2
+    for sample in kept:
+        sequence = sample.sequences["photometry"]
+        assert sequence.error is not None
+        assert np.isfinite(sequence.value).all()
+        assert (sequence.error > 0).all()
 
 
 def test_counts_of_the_real_pairs(shared_data: Path) -> None:
