@@ -8,7 +8,8 @@ monotone rescaling of the axis, so nothing need be known about a column.
 The splits are drawn by a hash, so on clean data the objects are exchangeable and a distance of D or
 more comes by chance with p <= 2 exp(-2 D^2 n m / (n + m)) for n and m objects. The bound is held
 against FALSE_ALARMS / number of comparisons: at most one clean ingest in a thousand is accused,
-whatever its size. With less than about 6 held-out objects no distance is beyond chance, and nothing
+whatever its size. A survey that gives its own splits may draw them from other populations: then a
+finding says so. With less than about 6 held-out objects no distance is beyond chance, and nothing
 is said. A distance below MIN_DISTANCE is a difference of populations, not of units: it is not told.
 """
 
