@@ -1,7 +1,7 @@
 """A small study as a process of its own, for tests that kill it: `python driver.py DATA OUT`.
 
 Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna;
-`--storage=ADDRESS` keeps the trainings in a bucket.
+`--storage=ADDRESS` keeps the trainings in a bucket; `--short` is one code instead of two.
 """
 
 import sys
@@ -31,7 +31,7 @@ SETTINGS = {
 }
 
 
-def study(is_broken: bool, is_search: bool) -> StudySpec:
+def study(is_broken: bool, is_search: bool, is_short: bool) -> StudySpec:
     """2 models, 1 or 2 codes, the training mean."""
     models: dict[str, dict[str, object]] = {
         "daep": {"objective.kind": "daep"},
@@ -54,7 +54,7 @@ def study(is_broken: bool, is_search: bool) -> StudySpec:
         ),
         axes=(Range("model.bottleneck.length", 1, 4),)
         if is_search
-        else (Axis("model.bottleneck.length", [1] if is_broken else [1, 2]),),
+        else (Axis("model.bottleneck.length", [1] if is_broken or is_short else [1, 2]),),
         models=models,
         references=("mean",),
         search="optuna" if is_search else "grid",
@@ -69,7 +69,7 @@ def run() -> None:
     from daep_ray.study.launch import run_study
     from daep_ray.study.tables import identity
 
-    spec = study("--broken" in sys.argv, "--search" in sys.argv)
+    spec = study("--broken" in sys.argv, "--search" in sys.argv, "--short" in sys.argv)
     given = [word.partition("=")[2] for word in sys.argv if word.startswith("--storage=")]
     result = run_study(spec, data, out, store=given[0] if given else None, echo=say)
     say(f"failed {result.num_failed} of {result.num_trials}, reused {result.num_reused}")
