@@ -1,7 +1,7 @@
 """Several ingests -> one: what `daep-ray merge` calls.
 
 In: shard folders whose surveys agree. Out: one folder with one manifest, lengths and quarantine, as
-if one survey had been read; streaming, a row group at a time (and 16 bytes per sample).
+if one survey had been read; streaming, a row group at a time (and 32 bytes per sample).
 
 What must agree is said in `shards/agreement.py`. Vocabularies and labels are united, codes put
 into the united vocabulary. Splits go by object id, so one object of two surveys lies in one split.
