@@ -31,7 +31,7 @@ from daep_ray.stream.pack import layouts
 from daep_ray.train import checkpoint
 from daep_ray.train.optimiser import Optimiser, RunningAverage
 from daep_ray.train.progress import Curve, Line
-from daep_ray.train.validation import absolute_error
+from daep_ray.train.validation import absolute_errors
 
 
 class NonFiniteLossError(UserError):
@@ -181,7 +181,8 @@ def _non_finite(item: Bin, terms: Mapping[str, float], folder: Path) -> str:
 def _write_point(context: Context, curve: Curve, average: RunningAverage, seen: int) -> None:
     extra: dict[str, float] = {}
     if context.validation:
-        extra["validation/absolute_error"] = absolute_error(average.objective, context.validation)
+        for modality, error in absolute_errors(average.objective, context.validation).items():
+            extra["validation/absolute_error" + (f"/{modality}" if modality else "")] = error
     point = curve.write(seen, extra)
     if context.report:
         context.report({"num_objects": seen, **point})

@@ -17,12 +17,15 @@ SHOWN = 0.1  # to an objective that asks for values, whatever its evaluation sho
 
 
 @torch.inference_mode()
-def absolute_error(objective: Objective, batches: list[PackedBatch]) -> float:
-    """Mean absolute error (standardised units): per sample first, then over samples."""
+def absolute_errors(objective: Objective, batches: list[PackedBatch]) -> dict[str, float]:
+    """Mean absolute error (standardised units): per sample first, then over samples.
+
+    Under "" over all, with several modalities also under each that any sample has.
+    """
     sampler: SamplerConfig = OneStepConfig()
     if not objective.has_one_step():
         sampler = DPMSolverConfig(num_steps=4)
-    errors: list[torch.Tensor] = []
+    errors: dict[str, list[torch.Tensor]] = {}
     for batch in batches:
         noise = Noise(0, 0, batch.sample_ids, _device(batch))
         query = shown_query(batch, SHOWN if objective.asks_for_values() else 0.0, noise)
@@ -34,8 +37,11 @@ def absolute_error(objective: Objective, batches: list[PackedBatch]) -> float:
             zeros, sample = error.new_zeros(batch.num_samples), sequence.sample_index
             sums = zeros.index_add(0, sample, error)  # a shown value is its own reconstruction
             counts = zeros.index_add(0, sample, (~shown[modality]).to(error.dtype))
-            errors.append((sums / counts.clamp(min=1))[sequence.lengths > 0])
-    return float(torch.cat(errors).double().mean())
+            found = (sums / counts.clamp(min=1))[sequence.lengths > 0]
+            for name in ("", modality) if len(batch.sequences) > 1 else ("",):
+                errors.setdefault(name, []).append(found)
+    joined = {name: torch.cat(parts).double() for name, parts in errors.items()}
+    return {name: float(found.mean()) for name, found in joined.items() if len(found)}
 
 
 def _device(batch: PackedBatch) -> torch.device:

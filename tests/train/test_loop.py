@@ -26,6 +26,8 @@ TINY = {
     "model.encoder.num_layers": 1,
     "model.decoder.num_layers": 1,
     "model.decoder.num_latents": 4,
+    "model.mixer.num_layers": 1,
+    "model.mixer.num_tokens": 2,
     "optimisation.num_objects": 400,
     "optimisation.token_budget": 512,
     "runtime.num_curve_points": 4,
@@ -33,19 +35,26 @@ TINY = {
 }
 
 
+PAIRS = "daep of pairs"  # two modalities, with a drop pattern per step
+
+
 def config(kind: str = "daep", **overrides: object) -> RunConfig:
     """A training of seconds; double underscores stand for the dots of a path."""
     dotted = {k.replace("__", "."): v for k, v in overrides.items()}
     base = RunConfig(modalities=("photometry",))
-    return override(base, {"objective.kind": kind, **TINY, **dotted})
+    several = {"modalities": ("photometry", "spectrum")} if kind == PAIRS else {}
+    kind = "daep" if kind == PAIRS else kind
+    return override(base, {"objective.kind": kind, **TINY, **several, **dotted})
 
 
 class Killed(Exception):
     """Stands for SIGKILL: nothing of ours catches it."""
 
 
-@pytest.mark.parametrize("kind", ["daep", "vae"])
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize(
+    ("kind", "optimizer"),
+    [("daep", "muon"), ("vae", "muon"), ("daep", "adamw"), ("vae", "adamw"), (PAIRS, "muon")],
+)
 def test_resume_is_bit_equal_to_never_stopped(
     kind: str, optimizer: str, synthetic_shards: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +102,7 @@ def curve_of(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in p.items() if k != "seconds"} for p in points]
 
 
-KINDS = ("daep", "vae")
+KINDS = ("daep", "vae", PAIRS)
 
 
 def train_as_rank(rank: int, world: int, data: str, port: int, out: str) -> None:
