@@ -162,8 +162,11 @@ def train(
     if workers is not None:
         assignments["runtime.num_workers"] = workers
     # resolved first, so that --set may reach into the survey's recipe
-    start = resolve(preset_named(preset), ShardFolder.open(data).manifest, modality, recipe)
+    shards = ShardFolder.open(data)
+    start = resolve(preset_named(preset), shards.manifest, modality, recipe)
     config = override(start, assignments)
+    for line in cli_recipes.left_out_lines(shards, config):
+        _echo(line)
     prepare_environment(address_of_cluster(None))  # before Ray is imported
     from daep_ray.cli_workers import ray_workers
     from daep_ray.train.ray_worker import fit

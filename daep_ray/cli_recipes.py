@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from daep_ray.config import RunConfig
     from daep_ray.shards.read import ShardFolder
     from daep_ray.stream.fitted import FittedRecipe
 
@@ -48,6 +49,23 @@ def recipes(
         typer.echo(_described(name))
         return
     _show(name, data, figure or data.parent / f"{data.name}-{name.replace(':', '-')}.svg", sample)
+
+
+def left_out_lines(folder: "ShardFolder", config: "RunConfig") -> list[str]:
+    """What a training does not see: `left out: 195 samples of photometry, no point of r before ...`
+
+    The recipe's statistics are fitted for it, and are there when the training begins.
+    """
+    from daep_ray.stream.excluded import summary
+    from daep_ray.stream.statistics import excluded_samples
+
+    assert config.recipe is not None
+    found = summary(excluded_samples(folder, config.recipe))
+    return [
+        f"left out: {number:,} samples of {modality}, {reason}"
+        for modality, reason, number in found
+        if modality in config.modalities
+    ]
 
 
 def _described(name: str) -> str:
