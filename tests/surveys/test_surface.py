@@ -1,8 +1,7 @@
-"""Supernovae from a spectral surface: integrals against independent code, noise, truth, files."""
+"""Supernovae from a spectral surface: their look, noise, truth, keys, memory."""
 
 import tracemalloc
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -10,15 +9,10 @@ import numpy as np
 import pytest
 from scipy.stats import ks_1samp
 
-from daep_ray.errors import ConfigError, DataError, UserError
-from daep_ray.sample import Ignored, Quarantined, Sample, Sequence
+from daep_ray.errors import DataError
+from daep_ray.sample import Sample, Sequence
 from daep_ray.surveys import open_survey
-from daep_ray.surveys.surface_model import Surface, cubic_taps, read_filter, read_surface
 from daep_ray.surveys.surface_observing import (
-    Events,
-    Spectrograph,
-    band_fluxes,
-    is_covered,
     noisy_spectra,
     photometry,
     times,
@@ -26,31 +20,10 @@ from daep_ray.surveys.surface_observing import (
 from daep_ray.surveys.surface_settings import Cadence, Noise
 
 ARCHIVE = "salt3_model_lsst_filters.tar.xz"
+
 LIGHT = 2.99792458e18  # Angstrom/s
 BANDS = "ugrizy"
-Files = dict[str, bytes]
 Write = Callable[[dict[str, str | bytes]], Path]
-
-
-@pytest.fixture(scope="module")
-def real_files(shared_data: Path) -> Files:
-    """The files of the real model and filters by their last names."""
-    import tarfile
-
-    with tarfile.open(shared_data / ARCHIVE) as archive:
-        members = [m for m in archive if m.name.endswith(".dat")]
-        return {Path(m.name).name: archive.extractfile(m).read() for m in members}  # type: ignore[union-attr]
-
-
-@pytest.fixture(scope="module")
-def made_files(surface_files: dict[str, str | bytes]) -> Files:
-    return {Path(name).name: str(text).encode() for name, text in surface_files.items()}
-
-
-@pytest.fixture(scope="module", params=["real", "made"])
-def files(request: pytest.FixtureRequest) -> Files:
-    found: Files = request.getfixturevalue(f"{request.param}_files")
-    return found
 
 
 @pytest.fixture
@@ -58,139 +31,9 @@ def source(write: Write, surface_files: dict[str, str | bytes]) -> Path:
     return write(surface_files)
 
 
-def events(num: int = 3, redshift: float = 0.0, velocity: float = 0.0, x0: float = 1e-3) -> Events:
-    generator = np.random.default_rng(5)
-    x1, c = generator.normal(size=num), 0.1 * generator.normal(size=num)
-    stretch = np.full(num, 1 - velocity / 299_792.458)
-    return Events(np.full(num, x0), x1, c, stretch, np.full(num, redshift), np.zeros(num))
-
-
 def read(source: Path, num_objects: int, **options: object) -> list[Sample]:
     survey = open_survey("surface", source, {"num_objects": num_objects, **options})
     return [r for r in survey.records() if isinstance(r, Sample)]
-
-
-# ---------------------------------------------------------------- integrals
-
-
-@lru_cache(maxsize=16)
-def numbers(content: bytes) -> np.ndarray:
-    rows = [line.split() for line in content.decode().splitlines() if line[0] != "#"]
-    return np.array(rows, float)
-
-
-def table(files: Files, name: str) -> np.ndarray:
-    return numbers(files[name])
-
-
-def colour_law(files: Files, wavelength: float) -> float:
-    """Written out after SALT2's documentation: a sum of powers, tangents outside the range."""
-    words = files["salt3_color_correction.dat"].decode().split()
-    a = [float(w) for w in words[1 : 1 + int(words[0])]]
-
-    def reduced(w: float) -> float:
-        return (w - 4302.57) / (5428.55 - 4302.57)
-
-    def law(x: float) -> float:
-        return (1 - sum(a)) * x + sum(ak * x ** (k + 2) for k, ak in enumerate(a))
-
-    edge = min(max(wavelength, 2800.0), 8000.0)
-    x, step = reduced(edge), 1e-6
-    slope = (law(x + step) - law(x - step)) / (2 * step)
-    return -(law(x) + slope * (reduced(wavelength) - x))
-
-
-def direct_flux(files: Files, band: str, phase: float, seen: Events, k: int) -> float:
-    """FLUXCAL of one event by trapezoids of 1/8 Angstrom over surface times filter."""
-    curve = table(files, f"total_{band}.dat")
-    fine = np.arange(curve[0, 0] * 10, curve[-1, 0] * 10, 0.125)
-    fine = fine[np.interp(fine, curve[:, 0] * 10, curve[:, 1]) > 0]
-    throughput = np.interp(fine, curve[:, 0] * 10, curve[:, 1])
-    rest = fine / (1 + seen.redshift[k])
-    parts = []
-    for number in (0, 1):
-        template = table(files, f"salt3_template_{number}.dat")
-        row = template[template[:, 0] == phase]
-        parts.append(np.interp(rest / seen.stretch[k], row[:, 1], row[:, 2]))
-    coarse = np.arange(rest[0], rest[-1] + 20, 10.0)
-    law = np.interp(rest, coarse, [colour_law(files, w) for w in coarse])
-    flux = 1e-12 * seen.x0[k] * (parts[0] + seen.x1[k] * parts[1]) * 10 ** (-0.4 * seen.c[k] * law)
-    flux = flux / (1 + seen.redshift[k])
-    pieces = (flux * fine * throughput, 3631e-23 * LIGHT / fine**2 * fine * throughput)
-    above, below = (float(((p[1:] + p[:-1]) / 2 * np.diff(fine)).sum()) for p in pieces)
-    return 10 ** (0.4 * 27.5) * above / below
-
-
-@pytest.mark.parametrize(
-    ("redshift", "velocity"), [(0.0, 0.0), (0.0, 1500.0), (0.1, -800.0), (0.4, 0.0)]
-)
-def test_band_fluxes_are_the_direct_integral(
-    files: Files, redshift: float, velocity: float
-) -> None:
-    """To 0.1 % at phases of the grid."""
-    seen = events(1, redshift, velocity)
-    surface = read_surface(files, "salt3")
-    names = {b: f"total_{b}.dat" for b in BANDS}
-    filters = tuple(read_filter(n, b, files[n], 10.0) for b, n in names.items())
-    phases = np.array([-10.0, 0.0, 30.0])
-    days = np.tile(phases * (1 + redshift), (1, len(BANDS), 1))
-    found = band_fluxes(surface, filters, seen, days)[0]
-    assert is_covered(surface, filters, seen).all()
-    expected = [[direct_flux(files, band, p, seen, 0) for p in phases] for band in BANDS]
-    np.testing.assert_allclose(found, expected, rtol=1e-3)
-
-
-@pytest.mark.parametrize("redshift", [0.0, 0.15])
-def test_light_curves_and_spectra_are_sncosmos(
-    real_files: Files, tmp_path: Path, redshift: float
-) -> None:
-    """To 1 % of the flux, 0.1 % of the maximum, at phases off the grid."""
-    sncosmo = pytest.importorskip("sncosmo", reason="sncosmo is not installed (extra sn)")
-    for name, content in real_files.items():
-        (tmp_path / name).write_bytes(content)
-    source = sncosmo.SALT3Source(modeldir=str(tmp_path))
-    surface, seen = read_surface(real_files, "salt3"), events(3, redshift)
-    generator = np.random.default_rng(1)
-    days = np.sort(generator.uniform(-14, 46, (3, len(BANDS), 50)), axis=2)
-    filters = tuple(
-        read_filter(f"total_{b}.dat", b, real_files[f"total_{b}.dat"], 10.0) for b in BANDS
-    )
-    fluxes = band_fluxes(surface, filters, seen, days)
-    grid = np.geomspace(3000.0, 8000.0, 400)
-    phases = (-10.0, 3.3, 30.0)
-    spectra, is_known = Spectrograph.of(surface, phases, grid).spectra(seen)
-    assert is_known.all()
-    for k in range(3):
-        model = sncosmo.Model(source)
-        model.set(z=redshift, t0=0, x0=seen.x0[k], x1=seen.x1[k], c=seen.c[k])
-        expected = model.flux(np.array(phases) * (1 + redshift), grid)
-        np.testing.assert_allclose(spectra[k], expected, rtol=1e-2, atol=1e-3 * expected.max())
-        for j, band in enumerate(BANDS):
-            curve = table(real_files, f"total_{band}.dat")
-            curve = curve[curve[:, 1] > 0]
-            theirs = sncosmo.Bandpass(10 * curve[:, 0], curve[:, 1], trim_level=1e-4)
-            flux = model.bandflux(theirs, days[k, j], zp=27.5, zpsys="ab")
-            found = fluxes[k, j]
-            np.testing.assert_allclose(found, flux, rtol=1e-2, atol=1e-3 * flux.max())
-            is_bright = flux > 0.05 * flux.max()
-            np.testing.assert_allclose(found[is_bright], flux[is_bright], rtol=1e-2)
-
-
-def test_the_colour_law_is_a_polynomial_with_straight_ends(files: Files) -> None:
-    law = read_surface(files, "salt3").colour_law
-    wavelengths = np.array([2000.0, 2799.0, 2801.0, 4302.57, 5428.55, 7999.0, 8001.0, 11000.0])
-    expected = [colour_law(files, w) for w in wavelengths]
-    np.testing.assert_allclose(law(wavelengths), expected, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(law(wavelengths[3:5]), [0, -1], atol=1e-9)
-
-
-def test_interpolation_meets_the_grid_and_quadratics() -> None:
-    grid = np.arange(10.0)
-    index, weight = cubic_taps(grid, grid)
-    np.testing.assert_allclose((weight * (grid**3)[index]).sum(-1), grid**3, atol=1e-12)
-    inner = np.linspace(1, 8, 50)
-    index, weight = cubic_taps(inner, grid)
-    np.testing.assert_allclose((weight * (grid**2)[index]).sum(-1), inner**2, atol=1e-12)
 
 
 def test_both_forms_of_lsst_filters_give_nearly_the_same(shared_data: Path) -> None:
@@ -201,9 +44,6 @@ def test_both_forms_of_lsst_filters_give_nearly_the_same(shared_data: Path) -> N
         for how in ({}, svo)
     )
     np.testing.assert_allclose(other.extras["truth"], one.extras["truth"], rtol=0.02)
-
-
-# ---------------------------------------------------------------- what events look like
 
 
 def test_real_events_look_like_type_ia(shared_data: Path) -> None:
@@ -243,17 +83,6 @@ def test_real_events_look_like_type_ia(shared_data: Path) -> None:
     assert mean("i", 20, 27) > 0.95 * mean("i", 12, 16)
     assert mean("g", 20, 27) < 0.5 * mean("g", -3, 3)
     assert mean("i", 38, 46) < 0.7 * mean("i", 20, 27)
-
-
-def test_faster_ejecta_have_bluer_lines(real_files: Files) -> None:
-    surface = read_surface(real_files, "salt3")
-    spectrograph = Spectrograph.of(surface, (0.0,), np.arange(5950.0, 6300.0, 0.5))
-    minima = []
-    for velocity in (0.0, 1500.0):
-        flux, _ = spectrograph.spectra(events(1, velocity=velocity))
-        minima.append(spectrograph.wavelengths[np.argmin(flux[0, 0])])
-    shift = (minima[0] - minima[1]) / minima[0] * 299_792.458
-    assert shift == pytest.approx(1500.0, abs=100)
 
 
 def test_spectra_of_one_event_share_its_light_curve(source: Path) -> None:
@@ -358,9 +187,6 @@ def test_what_the_surface_does_not_reach_is_left_out(source: Path) -> None:
     assert {2} in bands
 
 
-# ---------------------------------------------------------------- noise, keys, memory
-
-
 def test_noise_has_the_stated_errors(source: Path) -> None:
     found = read(source, 200, spectra={"num_points": 100})
     for modality, every in (("photometry", 5), ("spectrum", 1)):
@@ -441,101 +267,6 @@ def test_memory_does_not_grow_with_the_number(source: Path) -> None:
     assert peak_bytes(640) < 1.1 * peak_bytes(64)
 
 
-# ---------------------------------------------------------------- files and settings
-
-
-def test_other_files_are_listed(write: Write, surface_files: dict[str, str | bytes]) -> None:
-    others: dict[str, str | bytes] = {"LICENSE": "", "v.dat": "1", "x.dat.gz": b"no"}
-    records = list(
-        open_survey("surface", write(surface_files | others), {"num_objects": 1}).records()
-    )
-    assert {r.file for r in records if isinstance(r, Ignored)} == {"LICENSE", "v.dat"}
-    assert [r.file for r in records if isinstance(r, Quarantined)] == ["x.dat.gz"]
-
-
-def edited(content: str | bytes, old: str, new: str) -> str:
-    assert isinstance(content, str)
-    assert old in content
-    return content.replace(old, new, 1)
-
-
-TEMPLATE, LAW, FILTER = (
-    "model/salt3_template_1.dat", "model/salt3_color_correction.dat", "filters/total_r.dat"
-)  # fmt: skip
-BROKEN: list[tuple[str, Callable[[str], str | None], str]] = [
-    (TEMPLATE, lambda t: None, r"no file 'salt3_template_1.dat'.*needed are"),
-    (LAW, lambda t: None, r"no file 'salt3_color_correction.dat'"),
-    (FILTER, lambda t: None, r"no file 'total_r.dat'"),
-    (TEMPLATE, lambda t: edited(t, "-20.0 2100.00", "-20.0 21xx.00"), r"no table of numbers.*21xx"),
-    (TEMPLATE, lambda t: edited(t, "-20.0 2100.00", "-20.0 2120.00"), r"evenly spaced wavelengths"),
-    (TEMPLATE, lambda t: t[t.index("\n") + 1 :], r"no whole grid: 2714 rows"),
-    (TEMPLATE, lambda t: edited(t, "-20.0 2000.00 ", "-20.0 2000.00 nan #"), r"not finite"),
-    (TEMPLATE, lambda t: t[: t.index("50.0 2000.00")], r"different grids"),
-    (TEMPLATE, lambda t: "# phase\n", r"is empty: it needs rows of 3 numbers"),
-    (TEMPLATE, lambda t: edited(t, "-20.0 2000.00 ", "-20.0 2000.00 7 "), r"no table of numbers"),
-    (LAW, lambda t: "", r"is no colour law"),
-    (LAW, lambda t: edited(t, "-0.5", "half"), r"is no colour law"),
-    (LAW, lambda t: edited(t, "2\n", "9\n"), r"is no colour law"),
-    (LAW, lambda t: edited(t, "version 1", "version 0"), r"version 1.*needed"),
-    (LAW, lambda t: edited(t, "8000", "nan"), r"finite"),
-    (FILTER, lambda t: "540 0.1\n540 0.2\n", r"must be positive and rise"),
-    (FILTER, lambda t: "540 0\n600 0\n", r"lets nothing through"),
-    (FILTER, lambda t: "540 -1\n600 2\n", r"lets nothing through"),
-    (FILTER, lambda t: "540 0.1 7\n600 0.2 7\n", r"needs rows of 2 numbers"),
-    (FILTER, lambda t: "1540 0.1\n1600 0.2\n", r"'r' \(153.. to 160.. A\) is not within"),
-    (FILTER, lambda t: "54 0.1\n60 0.2\n", r"'r' .*set filter_unit"),
-    (FILTER, lambda t: "1050 1\n1150 1\n", r"'r' .*not within the surface"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "change", "message"), BROKEN, ids=range(len(BROKEN)))
-def test_a_bad_file_is_one_sentence(
-    write: Write,
-    surface_files: dict[str, str | bytes],
-    name: str,
-    change: Callable[[str], str | None],
-    message: str,
-) -> None:
-    changed = change(str(surface_files[name]))
-    files = {n: c for n, c in surface_files.items() if n != name}
-    if changed is not None:
-        files[name] = changed
-    with pytest.raises(DataError, match=message) as error:
-        open_survey("surface", write(files), {})
-    assert "\n" not in str(error.value)
-
-
-def test_two_models_in_one_source_are_refused(
-    write: Write, surface_files: dict[str, str | bytes]
-) -> None:
-    with pytest.raises(DataError, match=r"'total_r.dat' is twice"):
-        open_survey("surface", write(surface_files | {"b/total_r.dat": "1 1"}), {})
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_objects": 0}, "num_objects"),
-        ({"model": "salt2"}, r"no file 'salt2_template_0.dat'"),
-        ({"bands": ["q"]}, r"five_sigma_depth has no entry for the band 'q'"),
-        ({"bands": ["g", "g"]}, "differ"),
-        ({"filter_files": "r.dat"}, r"needs '\{band\}'"),
-        ({"place": {"kind": "redshift", "low": 0.5, "high": 0.1}}, "low must be below high"),
-        ({"spectra": {"phases": [60]}}, r"phase 60 d .*-20 to 50 d"),
-        ({"spectra": {"low": 9000}}, r"spectra.low must be below"),
-        ({"cadence": {"first_day": 0, "last_day": 5}}, "as many nights"),
-        ({"cadence": {"last_day": 90}}, r"phase 90 d"),
-    ],
-)
-def test_wrong_options_are_one_sentence(
-    source: Path, options: dict[str, object], message: str
-) -> None:
-    with pytest.raises(UserError, match=message) as error:
-        open_survey("surface", source, options)
-    assert "\n" not in str(error.value)
-    assert isinstance(error.value, ConfigError | DataError)
-
-
 def test_units_of_spectra(source: Path) -> None:
     """F_nu = F_lambda lambda^2 / c."""
     nu = read(source, 1)[0].sequences["spectrum"]
@@ -543,18 +274,3 @@ def test_units_of_spectra(source: Path) -> None:
     wavelength = nu.positions["wavelength"]
     expected = per_angstrom.extras["truth"] * 1e-16 * wavelength**2 / LIGHT * 1e29
     np.testing.assert_allclose(nu.extras["truth"], expected, rtol=1e-12)
-
-
-def test_a_surface_is_linear_in_its_parameters(made_files: Files) -> None:
-    surface: Surface = read_surface(made_files, "salt3")
-    name = "total_r.dat"
-    filters = (read_filter(name, "r", made_files[name], 10.0),)
-    days = np.zeros((1, 1, 1))
-
-    def flux(x0: float, x1: float) -> float:
-        one = np.ones(1)
-        seen = Events(x0 * one, x1 * one, 0 * one, one, 0 * one, 0 * one)
-        return float(band_fluxes(surface, filters, seen, days + 7.3)[0, 0, 0])
-
-    assert flux(2.0, 0.5) == pytest.approx(2 * flux(1.0, 0.5))
-    assert flux(1.0, 2.0) - flux(1.0, 1.0) == pytest.approx(flux(1.0, 1.0) - flux(1.0, 0.0))
