@@ -236,13 +236,28 @@ def test_a_push_that_fails_meanwhile_is_one_warning(
 
 
 def test_a_store_travels_to_another_machine_into_a_folder_of_its_own(
-    tmp_path: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+    work: Trial,
+    synthetic_shards: Path,
+    tmp_path: Path,
+    mirror: Mirror,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = SharedStore(tmp_path / "here", mirror)
-    assert pickle.loads(pickle.dumps(store)).root == tmp_path / "here"
-    packed = pickle.dumps(store)
-    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
-    assert pickle.loads(packed).root != tmp_path / "here"
+    driver = SharedStore(tmp_path / "here", mirror)
+    assert pickle.loads(pickle.dumps(driver)).root == tmp_path / "here"
+    packed = pickle.dumps(driver)
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        patch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+        worker = pickle.loads(packed)
+        assert worker.root.parent == tmp_path / "temporary"
+        run_trial(work, synthetic_shards, worker)
+        # the bucket has it: the disk that was lent is free again
+        assert not (worker.training(work.training) / "checkpoint").exists()
+    assert not driver.has(work.cells[0])
+    driver.look(work.cells)
+    assert driver.has(work.cells[0])
+    assert dict(driver.results(work.cells[0]))["metrics"].num_rows > 0
+    assert len(driver.curve(work.training)) == work.config.runtime.num_curve_points
 
 
 def test_a_place_is_a_folder_or_an_address(tmp_path: Path) -> None:
