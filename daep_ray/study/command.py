@@ -26,10 +26,11 @@ def commands(spec: StudySpec, cells: list[Cell], manifest: Manifest, data: str) 
     for cell in cells:
         if cell.is_reference or cell.training in found:
             continue
-        modality = cell.config.modalities[0]
-        start = resolve(preset(name), manifest, modality)
-        words = ["daep-ray", "train", data, "--out", f"runs/{cell.training}"]
-        words += ["--preset", name, "--modality", modality]
+        modalities = cell.config.modalities
+        start = resolve(preset(name), manifest, modalities[0])
+        words = ["daep-ray", "train", data, "--out", f"runs/{cell.training}", "--preset", name]
+        several = f"modalities={json.dumps(modalities)}"
+        words += ["--modality", modalities[0]] if len(modalities) == 1 else ["--set", several]
         for path, value in changes(start, cell.config).items():
             words += ["--set", f"{path}={_written(value)}"]
         found[cell.training] = shlex.join(words)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daep_ray.config import configure, training_fingerprint
-from daep_ray.settings import parse_assignment
+from daep_ray.settings import override, parse_assignment
 from daep_ray.shards.manifest import Manifest
 from daep_ray.study.command import changes, commands
 from daep_ray.study.spec import Axis, StudySpec, cells
@@ -23,7 +23,7 @@ def read_back(command: str, manifest: Manifest) -> str:
     options = list(zip(words[3::2], words[4::2], strict=True))
     given: dict[str, Any] = dict(parse_assignment(v) for k, v in options if k == "--set")
     named = {k: v for k, v in options if k != "--set"}
-    config = configure(manifest, named["--preset"], named["--modality"], given)
+    config = configure(manifest, named["--preset"], named.get("--modality"), given)
     assert Path(named["--out"]).parts[0] == "runs"
     return training_fingerprint(config, manifest.hash)
 
@@ -43,6 +43,15 @@ def test_a_command_repeats_its_training(spec: StudySpec, manifest: Manifest, pre
     found = commands(study, design, manifest, DATA)
     assert set(found) == {c.training for c in design if not c.is_reference}
     for training, command in found.items():
+        assert read_back(command, manifest) == training
+
+
+def test_a_command_names_several_modalities(spec: StudySpec, manifest: Manifest) -> None:
+    names = tuple(m.name for m in manifest.modalities)
+    assert len(names) == 2
+    study = replace(spec, models={"daep": {}}, base=override(spec.base, {"modalities": names}))
+    design = cells(study, manifest)
+    for training, command in commands(study, design, manifest, DATA).items():
         assert read_back(command, manifest) == training
 
 
