@@ -45,6 +45,32 @@ def training_flops(
     )
 
 
+def masked_training_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, visible: Lengths
+) -> Flops:
+    """One training step of a masked autoencoder: of `lengths` measurements the encoder reads
+    `visible` many."""
+    encode = encode_flops(model, layouts, visible)
+    condition = condition_flops(model, layouts, lengths)
+    return 3 * (encode + condition + fill_flops(model, layouts, lengths, visible))
+
+
+def fill_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, visible: Lengths
+) -> Flops:
+    """A masked decoder once: as diffusion's without a time, all rows read and the hidden answered.
+
+    Every reconstruction, whatever the number of draws, is one of these.
+    """
+    shown = sum(n for ns in visible.values() for n in ns)
+    one = [
+        _decode(model, layouts[m], n, max(ns), True, has_time=False)
+        for m, ns in lengths.items()
+        for n in ns
+    ]
+    return sum(one, Flops(-2.0 * shown * model.width))
+
+
 def encode_flops(
     model: ModelConfig,
     layouts: Mapping[str, Layout],
@@ -169,11 +195,18 @@ def _encode(
     return out + config.num_layers * _latent_block(model, num_queries, rows, longest)
 
 
-def _decode(model: ModelConfig, layout: Layout, length: int, longest: int, is_noisy: bool) -> Flops:
-    config = model.decoder
-    num_front = model.bottleneck.length + _num_metadata(layout) + is_noisy
+def _decode(
+    model: ModelConfig,
+    layout: Layout,
+    length: int,
+    longest: int,
+    is_noisy: bool,
+    has_time: bool = True,
+) -> Flops:
+    config, has_time = model.decoder, is_noisy and has_time
+    num_front = model.bottleneck.length + _num_metadata(layout) + has_time
     out = Flops(2.0 * length * model.width)
-    if is_noisy:
+    if has_time:
         out += _number(model, 64)
     if not isinstance(config, TwoStageDecoderConfig):
         rows = length + num_front

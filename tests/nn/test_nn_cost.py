@@ -18,10 +18,12 @@ from daep_ray.nn.config import (
     TwoStageDecoderConfig,
     TwoStageEncoderConfig,
 )
-from daep_ray.nn.decoder import Decoder
+from daep_ray.nn.decoder import Decoder, MaskedDecoder
 from daep_ray.nn.mixer import Mixer, modality_encoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.stream.batch import Layout
+from daep_ray.objectives.maep import Maep, MaepConfig
+from daep_ray.stream.batch import Layout, PackedBatch
+from daep_ray.stream.noise import Noise
 
 LAYOUT = Layout("m", 2, category_sizes=(3,), num_metadata=1, metadata_sizes=(4,))
 LENGTHS = [50, 50, 50]
@@ -77,6 +79,31 @@ def test_linear_and_attention_apart(make_sequence: Callable) -> None:
     ours += cost.denoise_flops(model, layouts, lengths)
     assert ours.attention > 0
     assert ours.linear == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("decoder", DECODERS, ids=lambda c: c.kind)
+def test_filling_what_is_hidden(decoder: DecoderConfig, make_sequence: Callable) -> None:
+    model = ModelConfig(width=32, num_heads=4, feedforward_ratio=2.0, decoder=decoder)
+    module, query = MaskedDecoder(model, LAYOUT), make_sequence(LENGTHS, LAYOUT)
+    hidden = torch.arange(150) % 50 >= 10
+    with torch.no_grad():
+        conditions = module.condition(torch.randn(3, 4, 4), query)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        module.fill(conditions, torch.randn(150), hidden, hidden)
+    layouts, lengths, visible = {"m": LAYOUT}, {"m": LENGTHS}, {"m": [10, 10, 10]}
+    assert cost.fill_flops(model, layouts, lengths, visible).total == counter.get_total_flops()
+
+
+def test_a_step_of_a_masked_autoencoder(make_sequence: Callable) -> None:
+    """The forward pass of `Maep` itself, of which training is three."""
+    model = ModelConfig(width=32, num_heads=4)
+    objective = Maep(MaepConfig(mask_ratio=0.8), model, {"m": LAYOUT})
+    batch = PackedBatch(("a", "b", "c"), {"m": make_sequence(LENGTHS, LAYOUT)})
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        objective(batch, Noise(0, 0, batch.sample_ids))
+    lengths, visible = {"m": LENGTHS}, {"m": [10, 10, 10]}
+    ours = cost.masked_training_flops(model, {"m": LAYOUT}, lengths, visible)
+    assert ours.total == 3 * counter.get_total_flops()
 
 
 def test_training_is_three_forward_passes() -> None:
