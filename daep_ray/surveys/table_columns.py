@@ -32,6 +32,9 @@ def texts(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if pa.types.is_floating(array.type):
         # 730.0 and 730 are one id: pandas makes floats of integers beside a missing one
         array = _whole_numbers(array)
+    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        # text of a Parquet file is not checked by its reader, but by the cast from bytes
+        array = array.cast(pa.large_binary())
     try:
         text = array.cast(pa.string())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

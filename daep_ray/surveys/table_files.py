@@ -108,7 +108,7 @@ def _text(
     if is_loose and isinstance(file, LargeFile):
         raise Malformed("is too large for text between blanks: write it as CSV or Parquet")
     if isinstance(file, RawFile):
-        content = _single_blanks(file.content) if is_loose else file.content
+        content = _valid_utf_8(_single_blanks(file.content) if is_loose else file.content)
         if not content.strip():
             raise Malformed("is empty")
         if b"\0" in content[:4096]:
@@ -139,15 +139,24 @@ def _text(
         yield pa.Table.from_batches([batch])
 
 
+def _valid_utf_8(content: bytes) -> bytes:
+    """Bytes that are no text become U+FFFD: Arrow cannot hand over a short row that holds some."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("utf-8", "replace").encode()
+    return content
+
+
 def _header(content: bytes, layout: Layout) -> list[str]:
     """The names in the first line that is not empty."""
-    line = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")[0]
-    try:
-        text = line.decode("utf-8").rstrip("\r")
-    except UnicodeDecodeError:
-        raise Malformed("its first line is no UTF-8 text") from None
+    content = content.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    line = re.split(rb"[\r\n]", content, maxsplit=1)[0]
     delimiter = " " if layout.kind == "whitespace" else layout.delimiter
-    return next(csv.reader([text], delimiter=delimiter), [])
+    try:
+        return next(csv.reader([line.decode("utf-8", "replace")], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise Malformed(f"its first line names no columns: {error}") from None
 
 
 def _single_blanks(content: bytes) -> bytes:
