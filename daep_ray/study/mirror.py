@@ -31,6 +31,20 @@ _ORPHAN_SECONDS = 3600.0  # a bundle without index that old belongs to a dead wr
 _TRIES = 3  # a bundle may be replaced while we read it
 
 
+# What the SDKs say where nobody answers, and where the answer is no.
+_SILENT = ("NETWORK_CONNECTION", "curlCode", "Could not connect", "timed out", "UNAVAILABLE")
+_REFUSED = (
+    "ACCESS_DENIED",
+    "HTTP status 401",
+    "HTTP status 403",
+    "SIGNATURE",
+    "ACCESS_KEY",
+    "redential",
+    "PERMISSION_DENIED",
+    "UNAUTHENTICATED",
+)
+
+
 @dataclass(frozen=True)
 class Index:
     """What LATEST.json says of a bundle."""
@@ -272,13 +286,14 @@ def _reason(error: Exception, address: Address) -> str:
     if "NO_SUCH_BUCKET" in text or "not found" in text.lower():
         return f"there is no bucket {address.bucket!r}; create it, or give the name of one"
     server = f"{address.transport}://{address.endpoint}" if address.endpoint else "the service"
-    if any(w in text for w in ("NETWORK_CONNECTION", "curlCode", "Could not connect", "timed out")):
+    if "OAuth2 access token" in text:  # Google's, without credentials or without a network
+        return "no credentials; set GOOGLE_APPLICATION_CREDENTIALS, or check the network"
+    if any(word in text for word in _SILENT):
         return (
             f"{server} does not answer; check the network and endpoint_override, scheme or "
             "AWS_ENDPOINT_URL"
         )
-    refused = ("ACCESS_DENIED", "HTTP status 403", "HTTP status 401", "SIGNATURE", "ACCESS_KEY")
-    if any(word in text for word in refused) or "redential" in text:
+    if any(word in text for word in _REFUSED):
         return (
             f"{server} refuses us; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or "
             "AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS) and the bucket's permissions"
