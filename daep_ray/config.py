@@ -238,8 +238,8 @@ def resolve(
     recipe = config.recipe
     if recipe_name is not None:
         recipe = named_recipe(recipe_name, manifest)
-        names = [n for n in names if n in recipe.modalities]
-    wanted = (modality,) if modality else config.modalities or (names[0],)
+    in_recipe = [n for n in names if recipe is None or n in recipe.modalities]
+    wanted = (modality,) if modality else config.modalities or tuple((in_recipe or names)[:1])
     for name in wanted:
         if name not in names:
             raise ConfigError(

@@ -1,11 +1,13 @@
 """The time of a light curve's peak, by a Gaussian process through one band's magnitudes.
 
 In: a light curve's times, magnitudes and bands. Out: the peak's time, or the reason in words why
-there is none. As the paper's data set was made (a Gaussian process with a squared exponential
+there is none. As the paper's data set was made: a Gaussian process with a squared exponential
 kernel and white noise on standardised times and magnitudes, its brightest point on a grid of 500;
-points are needed before and after). A fit costs about 20 ms, so each is done once and remembered
-by the light curve's content: `remember` and `recorded` carry that to a file and back, and a light
-curve that was never seen is fitted when it comes.
+points are needed before and after. (The constant mean that is fitted there is 0 here.)
+
+A fit costs about 20 ms, so each is done once and remembered by the light curve's content:
+`remember` and `recorded` carry that to a file and back, and a light curve that was never seen is
+fitted when it comes.
 """
 
 import hashlib

@@ -53,7 +53,7 @@ def recipe(*factors, **others) -> Recipe:
 
 def applied(recipe: Recipe, samples: list[Sample], modality: Modality = OBSERVED):
     fitted = unfitted(recipe, [modality])
-    table = table_from_samples(samples, [modality])
+    table = table_from_samples(samples, (modality,))
     return fitted, fitted.apply(table, ["spectrum"])["spectrum"]
 
 

@@ -11,6 +11,7 @@ from daep_ray.shards.ingest import ingest
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.factors import PerFrequency
 from daep_ray.stream.named import RECIPES, band_words, named_recipe
+from daep_ray.stream.peak import FittedPeak
 from daep_ray.stream.recipe import ModalityRecipe, Recipe, recipe_hash
 from daep_ray.stream.recipe_check import check_recipe
 from daep_ray.stream.statistics import fit_recipe
@@ -115,10 +116,9 @@ def test_twenty_points_in_g_and_r_from_the_fitted_peak():
     part = named_recipe("ztf-photometry", SURVEYS["plasticc"]).modalities["photometry"]
     assert kinds(part.value) == ["magnitude"]
     assert (part.max_length, part.max_length_per) == (20, "band")
-    assert part.positions["time"][0].words == ("r",)
-    assert part.positions["time"][0].also == ()
+    assert part.positions["time"] == (FittedPeak(words=("r",), also=()),)
     published = named_recipe("ztf-photometry:published", SURVEYS["bts"]).modalities["photometry"]
-    assert published.positions["time"][0].also == ("g",)
+    assert published.positions["time"] == (FittedPeak(words=("r",), also=("g",)),)
     assert published.frozen_copies == 5
     assert published.value == ()
 

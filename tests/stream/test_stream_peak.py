@@ -136,7 +136,7 @@ def write(out: Path, samples: list[Sample]) -> ShardFolder:
 def test_positions_counted_from_a_fitted_peak_invert(seed):
     samples = make_samples(3, seed=seed)
     fitted = unfitted(RECIPE, [MAGNITUDES])
-    table = table_from_samples(samples, [MAGNITUDES])
+    table = table_from_samples(samples, (MAGNITUDES,))
     flat = fitted.apply(table, ["photometry"])["photometry"]
     back = fitted.invert_position("photometry", flat.position, flat)[:, 0]
     np.testing.assert_allclose(back, list_values(table, "photometry.time")[flat.kept], rtol=1e-14)
@@ -176,7 +176,7 @@ def _not_again(*_) -> Peak:
 def test_an_object_never_seen_is_fitted_when_it_comes(tmp_path: Path):
     fitted = fit_recipe(write(tmp_path / "data", make_samples(5)), RECIPE)
     other = make_samples(1, seed=99)
-    flat = fitted.apply(table_from_samples(other, [MAGNITUDES]), ["photometry"])["photometry"]
+    flat = fitted.apply(table_from_samples(other, (MAGNITUDES,)), ["photometry"])["photometry"]
     assert flat.reference[0, 0] == pytest.approx(60_000.0, abs=2.0)
 
 
@@ -199,7 +199,7 @@ def test_selections_come_before_the_fit():
     part = ModalityRecipe(
         positions={"time": (FittedPeak(words=("r",)),)}, selection=(KeepCategory(words=("r",)),)
     )
-    table = table_from_samples(make_samples(3), [MAGNITUDES])
+    table = table_from_samples(make_samples(3), (MAGNITUDES,))
     flats = [
         unfitted(r, [MAGNITUDES]).apply(table, ["photometry"])["photometry"]
         for r in (RECIPE, Recipe(modalities={"photometry": part}))

@@ -282,7 +282,7 @@ def test_frozen_copies_come_round_again():
         positions={"time": np.arange(20.0)},
         categories={"band": np.ones(20, np.int16)},
     )
-    table = table_from_samples([Sample("s", "s", {"photometry": sequence})], [BANDS])
+    table = table_from_samples([Sample("s", "s", {"photometry": sequence})], (BANDS,))
 
     def drawn(epoch: int | None) -> tuple[float, ...]:
         return tuple(fitted.apply(table, ["photometry"], epoch=epoch)["photometry"].value)
