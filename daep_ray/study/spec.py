@@ -22,8 +22,8 @@ from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.recipe import recipe_identity
 
 REFERENCES = ("pca", "mean")
-# What a reference's numbers do not depend on: it has no draws, no budget of memory worth naming, and
-# is shown no values.
+# What a reference's numbers do not depend on: it has no draws and no budget of memory worth naming,
+# and it is shown no values.
 _NOT_OF_REFERENCES = ("sampler", "num_draws", "token_budget", "visible_share")
 
 

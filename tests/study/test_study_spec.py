@@ -47,6 +47,24 @@ def test_a_reference_is_measured_anew_where_the_measure_changes(
     assert {c.settings["evaluation.split"] for c in found} == {"validation", "test"}
 
 
+def test_what_a_masked_autoencoder_is_shown_adds_no_training(
+    spec: StudySpec, manifest: Manifest
+) -> None:
+    """Another share is another evaluation of the same model, and names itself in `models`."""
+    maep = {"objective.kind": "maep", "objective.mask_ratio": 0.3}
+    models = {
+        "daep": {"objective.kind": "daep"},
+        "maep": maep,
+        "maep code alone": {**maep, "evaluation.visible_share": 0.0},
+    }
+    trained = [c for c in cells(replace(spec, models=models), manifest) if not c.is_reference]
+    assert len({c.evaluation for c in trained}) == len(trained) == 3 * 4
+    of = {name: {c.training for c in trained if c.model == name} for name in models}
+    assert of["maep"] == of["maep code alone"]
+    assert len(of["maep"]) == len(of["daep"]) == 4
+    assert {c.id for c in cells(spec, manifest)} > {c.id for c in trained if c.model == "daep"}
+
+
 def test_runtime_is_no_part_of_a_cell(spec: StudySpec, manifest: Manifest) -> None:
     other = spec.with_settings({"runtime.num_threads": 2, "runtime.num_workers": 2})
     assert [c.id for c in cells(other, manifest)] == [c.id for c in cells(spec, manifest)]
