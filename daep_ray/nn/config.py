@@ -60,7 +60,8 @@ class TwoStageDecoderConfig(Settings):
     """Latents read the context and are read by the queries: linear in the number of points.
 
     `reads_noisy`: the latents read the noisy tokens too, so that points see each other (the paper);
-    False is the published code's wiring, independent points given the code.
+    False is the published code's wiring, independent points given the code. A masked autoencoder's
+    visible values and mask tokens are read in place of noisy ones.
     """
 
     kind: Literal["two_stage"] = "two_stage"
