@@ -9,15 +9,18 @@ from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term
 from daep_ray.objectives.daep import Daep, DaepConfig
 from daep_ray.objectives.maep import Maep, MaepConfig
+from daep_ray.objectives.mmvae import MmVae, MmVaeConfig
 from daep_ray.objectives.multimodal import MultimodalDaep
 from daep_ray.objectives.vae import Vae, VaeConfig
 from daep_ray.stream.batch import Layout
 
-ObjectiveConfig = Annotated[DaepConfig | VaeConfig | MaepConfig, Field(discriminator="kind")]
-OBJECTIVES: dict[str, type[DaepConfig] | type[VaeConfig] | type[MaepConfig]] = {
+Variant = DaepConfig | VaeConfig | MaepConfig | MmVaeConfig
+ObjectiveConfig = Annotated[Variant, Field(discriminator="kind")]
+OBJECTIVES: dict[str, type[Variant]] = {
     "daep": DaepConfig,
     "vae": VaeConfig,
     "maep": MaepConfig,
+    "mmvae": MmVaeConfig,
 }
 
 __all__ = [
@@ -47,6 +50,8 @@ def build_objective(
         return Daep(objective, model, layouts)
     if isinstance(objective, MaepConfig):
         return Maep(objective, model, layouts)
+    if isinstance(objective, MmVaeConfig):
+        return MmVae(objective, model, layouts)
     return Vae(objective, model, layouts)
 
 

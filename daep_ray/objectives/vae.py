@@ -8,7 +8,6 @@ of order 1 stands against a KL of tens of nats, and beta 0.1 collapses the poste
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
@@ -17,6 +16,13 @@ from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
 from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout, passes
+from daep_ray.objectives.posterior import (
+    Family,
+    kl_to_prior,
+    mean_and_scale,
+    negative_log_likelihood,
+    unit_noise,
+)
 from daep_ray.settings import Settings
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
@@ -25,17 +31,19 @@ from daep_ray.stream.noise import Noise
 class VaeConfig(Settings):
     """`likelihood`: unit-variance Gaussian (the paper's L2) or unit-scale Laplace (the code's L1).
 
+    `posterior`: the family of posterior and prior, Gaussian or (the published code) Laplace.
     `reduction`: an object's log likelihood is the `sum` or the `mean` over its points.
     """
 
     kind: Literal["vae"] = "vae"
     beta: NonNegativeFloat = 0.1
-    likelihood: Literal["gaussian", "laplace"] = "gaussian"
+    likelihood: Family = "gaussian"
+    posterior: Family = "gaussian"
     reduction: Literal["sum", "mean"] = "sum"
 
 
 class Vae(Objective):
-    """Unimodal beta-VAE with a Gaussian posterior; the decoder's queries are positions only.
+    """Unimodal beta-VAE; the decoder's queries are positions only.
 
     Raises:
         ConfigError: several modalities.
@@ -50,19 +58,17 @@ class Vae(Objective):
         self.decoder = Decoder(model, layout, is_noisy=False)
 
     def encode(self, batch: PackedBatch) -> Code:
-        mean, raw = self.encoder(batch.sequences[self.modality]).chunk(2, dim=2)
-        return Code(mean, F.softplus(raw) + 1e-4)
+        return Code(*mean_and_scale(self.encoder(batch.sequences[self.modality])))
 
     def loss(self, batch: PackedBatch, noise: Noise) -> Loss:
         sequence = batch.sequences[self.modality]
         assert sequence.value is not None
         code = self.encode(batch)
         assert code.scale is not None
-        z = code.point + code.scale * noise.normal_per_sample("posterior", *code.point.shape[1:])
-        conditions = self.decoder.condition(z, sequence)
+        conditions = self.decoder.condition(self._draw(code, noise), sequence)
         residual = self.decoder(conditions)[0] - sequence.value
-        negative = 0.5 * residual**2 if self.config.likelihood == "gaussian" else residual.abs()
-        kl = gaussian_kl(code.point, code.scale).sum()
+        negative = negative_log_likelihood(self.config.likelihood, residual)
+        kl = kl_to_prior(self.config.posterior, code.point, code.scale).sum()
         if self.config.reduction == "sum":
             # both sums over objects, both per point: the same optimum as the ELBO per object, and
             # a loss whose size does not grow with the sequence
@@ -89,21 +95,16 @@ class Vae(Objective):
         A code without a scale has one reconstruction: all its draws are the same.
         """
         sequence = query.sequences[self.modality]
-        is_mean = isinstance(sampler, OneStepConfig) or code.scale is None
-        num_draws = 1 if isinstance(sampler, OneStepConfig) else num_draws
+        is_mean = isinstance(sampler, OneStepConfig)
         parts = []
-        for turns in passes(num_draws, sequence.num_tokens):
-            z = torch.cat([self._posterior(code, noise.at(k), is_mean) for k in turns])
-            parts.append(self.decoder(self.decoder.condition(z, sequence, len(turns))))
+        for turns in passes(1 if is_mean else num_draws, sequence.num_tokens):
+            z = [code.point if is_mean else self._draw(code, noise.at(k)) for k in turns]
+            parts.append(self.decoder(self.decoder.condition(torch.cat(z), sequence, len(turns))))
         return Draws({self.modality: torch.cat(parts)})
 
-    @staticmethod
-    def _posterior(code: Code, noise: Noise, is_mean: bool) -> Tensor:
-        if is_mean or code.scale is None:
+    def _draw(self, code: Code, noise: Noise) -> Tensor:
+        """(B, M, Z) from the posterior."""
+        if code.scale is None:
             return code.point
-        return code.point + code.scale * noise.normal_per_sample("posterior", *code.point.shape[1:])
-
-
-def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(mean, scale^2) || N(0, 1)) of every element, nats."""
-    return 0.5 * (mean**2 + scale**2 - 1) - scale.log()
+        unit = unit_noise(self.config.posterior, noise, "posterior", *code.point.shape[1:])
+        return code.point + code.scale * unit
