@@ -207,7 +207,7 @@ def _magnitude(modality: Modality) -> tuple[ValueStep, ...]:
 def _per_frequency(modality: Modality) -> tuple[Factor, ...]:
     """F_lambda to F_nu, where the value is not per frequency already or flattened."""
     unit = modality.value.unit
-    is_per_frequency = unit.endswith("Hz") or "jansky" in unit.lower() or unit.endswith("Jy")
+    is_per_frequency = unit.endswith(("Hz", "Jy")) or "jansky" in unit.lower()
     return () if unit == FLATTENED or is_per_frequency else (PerFrequency(),)
 
 
