@@ -180,6 +180,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # the paper's sizes on GPUs
     "cluster": {
         "model.decoder.num_latents": 256,
+        "model.mixer.num_tokens": 64,
         "optimisation.num_objects": 10_000_000,
         "optimisation.token_budget": 160_000,
         "evaluation.num_draws": 50,

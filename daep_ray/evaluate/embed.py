@@ -3,8 +3,8 @@
 In: a trained model and a folder of shards. Out: `codes.parquet`, a row per sample that has any of
 the model's modalities, in the shards' order: `sample_id`, `object_id`, `split`, the labels, and
 `code`, list<float32> of length x width floats, row-major; where an objective has a code per
-modality, `code.<modality>` too. The schema's metadata key `daep_ray` (JSON) says shape, modalities
-and the data's manifest hash.
+modality, `code.<modality>` too, null where the sample lacks it. The schema's metadata key
+`daep_ray` (JSON) says shape, modalities and the data's manifest hash.
 """
 
 import json
@@ -72,13 +72,15 @@ def _tables(trained: Trained, folder: ShardFolder) -> Iterator[pa.Table]:
     inputs = [n for n in trained.fitted.columns(modalities) if n not in names]
     is_empty = True
     for shard, group in folder.row_groups():
-        rows, tokens = _readable(trained, folder.read_row_group(shard, group, [*names, *inputs]))
-        if not len(tokens):
+        rows, lengths = _readable(trained, folder.read_row_group(shard, group, [*names, *inputs]))
+        if not rows.num_rows:
             continue
+        tokens = np.sum(list(lengths.values()), axis=0)
         codes = _codes(trained, rows, tokens)
         table = rows.select(names)
         for name, array in codes.items():
-            table = table.append_column(name, _lists(array))
+            present = lengths.get(name.removeprefix("code."), tokens) > 0
+            table = table.append_column(name, _lists(array, present))
         about = {
             "shape": list(codes["code"].shape[1:]),
             "modalities": list(modalities),
@@ -93,11 +95,12 @@ def _tables(trained: Trained, folder: ShardFolder) -> Iterator[pa.Table]:
         )
 
 
-def _readable(trained: Trained, rows: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The rows with any measurement after the recipe's selection, and how many each has."""
+def _readable(trained: Trained, rows: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """The rows with any measurement after the recipe's selection, and how many by modality."""
     flats = trained.fitted.apply(rows, trained.config.modalities)
-    tokens = np.sum([flat.lengths for flat in flats.values()], axis=0)
-    return rows.filter(pa.array(tokens > 0)), tokens[tokens > 0]
+    is_readable = np.any([flat.lengths > 0 for flat in flats.values()], axis=0)
+    lengths = {m: flat.lengths[is_readable] for m, flat in flats.items()}
+    return rows.filter(pa.array(is_readable)), lengths
 
 
 def _codes(trained: Trained, rows: pa.Table, tokens: np.ndarray) -> dict[str, np.ndarray]:
@@ -114,8 +117,8 @@ def _codes(trained: Trained, rows: pa.Table, tokens: np.ndarray) -> dict[str, np
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _lists(codes: np.ndarray) -> pa.Array:
-    """(B, M, Z) as list<float32> of M x Z floats."""
+def _lists(codes: np.ndarray, is_known: np.ndarray) -> pa.Array:
+    """(B, M, Z) as list<float32> of M x Z floats, null where not `is_known` (B,)."""
     flat = codes.reshape(len(codes), -1)
     offsets = pa.array(range(0, flat.size + 1, flat.shape[1]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, pa.array(flat.ravel()))
+    return pa.ListArray.from_arrays(offsets, pa.array(flat.ravel()), mask=pa.array(~is_known))

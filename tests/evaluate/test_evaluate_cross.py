@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
 from daep_ray.diffusion.samplers import DPMSolverConfig
+from daep_ray.evaluate.embed import embed_folder
 from daep_ray.evaluate.run import evaluate, evaluate_reference
 from daep_ray.nn.config import (
     MixerConfig,
@@ -131,3 +133,18 @@ def test_pca_tells_one_modality_from_another_better_than_the_mean(shards: ShardF
         )
 
     assert error("pca") < error("mean")
+
+
+def test_the_code_of_a_modality_is_null_where_the_sample_lacks_it(
+    shards: ShardFolder, tmp_path: Path
+) -> None:
+    trained = untrained(shards, NAMES)
+    path, num_rows = embed_folder(trained, shards, tmp_path)
+    codes, lengths = pq.read_table(path), trained.fitted.lengths(shards)
+    assert codes["sample_id"].to_pylist() == lengths["sample_id"].to_pylist()
+    assert num_rows == len(codes)
+    assert codes["code"].null_count == 0
+    for name in NAMES:
+        is_null = [code is None for code in codes[f"code.{name}"].to_pylist()]
+        assert is_null == [n == 0 for n in lengths[f"{name}.length"].to_pylist()]
+        assert any(is_null)

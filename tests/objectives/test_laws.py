@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import fields
 
-import hypothesis
-import hypothesis.strategies as st
 import pytest
 import torch
 from torch import Tensor
@@ -16,20 +14,20 @@ from daep_ray.diffusion.samplers import (
     OneStepConfig,
     SamplerConfig,
 )
-from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
-from daep_ray.objectives import OBJECTIVES, Code, Objective, build_objective
+from daep_ray.objectives import (
+    OBJECTIVES,
+    Code,
+    Objective,
+    build_objective,
+)
 from daep_ray.objectives.maep import Maep
 from daep_ray.objectives.masking import shown_query
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 from tests.objectives.conftest import (
-    LAYOUTS,
     accepted,
     layouts_of,
-    make_sequence,
-    model_of,
-    pick_sequence,
 )
 
 SAMPLERS: list[SamplerConfig] = [
@@ -39,10 +37,6 @@ SAMPLERS: list[SamplerConfig] = [
     OneStepConfig(),
 ]
 LENGTHS = [5, 9, 3, 7]
-# measurements of both modalities in each sample, of at least one more than none
-presence_patterns = st.lists(
-    st.tuples(st.integers(0, 4), st.integers(0, 4)).filter(any), min_size=1, max_size=5
-)
 Make = Callable[..., PackedBatch]
 Pick = Callable[[PackedBatch, list[int]], PackedBatch]
 Changed = Callable[..., PackedBatch]
@@ -204,30 +198,6 @@ def test_4_missing_metadata_and_absent_sequences_hold_nothing(
     assert equal(reconstruct(objective, batch, sampler), reconstruct(objective, other, sampler))
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OBJECTIVES if ("m", "n") in accepted(kind)])
-@hypothesis.settings(max_examples=20, deadline=None)
-@hypothesis.given(patterns=presence_patterns)
-def test_4_any_presence_pattern(kind: str, patterns: list[tuple[int, int]]) -> None:
-    """Each sample has the code that it has alone, in a batch that lacks the other modality too;
-    and no pattern leaves a parameter without a gradient."""
-    torch.manual_seed(0)
-    objective = build_objective(OBJECTIVES[kind](), model_of("two_stage"), layouts_of(("m", "n")))
-    lengths = {name: [p[i] for p in patterns] for i, name in enumerate(("m", "n"))}
-    sequences = {name: make_sequence(LAYOUTS[name], n) for name, n in lengths.items()}
-    batch = PackedBatch(tuple(f"sample{i}" for i in range(len(patterns))), sequences)
-    with torch.no_grad():
-        together = objective.encode(batch).point
-        for i, pattern in enumerate(patterns):
-            alone = {
-                name: pick_sequence(sequences[name], [i])
-                for name, length in zip(("m", "n"), pattern, strict=True)
-                if length
-            }
-            found = objective.encode(PackedBatch((batch.sample_ids[i],), alone)).point
-            torch.testing.assert_close(found[0], together[i], rtol=1e-4, atol=1e-5)
-    assert all(torch.isfinite(g).all() for g in gradients(objective, batch).values())
-
-
 def test_6_losses_of_parts_add_up(objective: Objective, make_batch: Make, pick: Pick) -> None:
     batch = make_batch(LENGTHS)
     whole = objective(batch, noise_of(batch)).terms
@@ -371,16 +341,3 @@ def test_ancestral_sampling_runs_through_the_whole_chain(make_batch: Make) -> No
     small = ModelConfig(width=8, num_heads=1)
     objective = build_objective(DaepConfig(num_times=12), small, layout)
     assert torch.isfinite(reconstruct(objective, make_batch([3]), DDPMConfig())["m"]).all()
-
-
-@pytest.mark.parametrize("kind", OBJECTIVES)
-@pytest.mark.parametrize("num", range(4))
-def test_a_number_of_modalities_is_taken_or_refused_in_one_sentence(kind: str, num: int) -> None:
-    layouts = {name: Layout(name, 1) for name in ("a", "b", "c")[:num]}
-    example = accepted(kind)
-    if num and any(min(num, 2) == len(names) for names in example):
-        build_objective(OBJECTIVES[kind](), ModelConfig(width=8, num_heads=1), layouts)
-        return
-    with pytest.raises(ConfigError, match="modalit") as caught:
-        build_objective(OBJECTIVES[kind](), ModelConfig(), layouts)
-    assert "\n" not in str(caught.value)
