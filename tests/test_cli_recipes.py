@@ -7,11 +7,13 @@ import pytest
 
 from daep_ray.cli import app as cli
 from daep_ray.cli import run_app
-from daep_ray.config import configure, preset, resolve
+from daep_ray.config import RunConfig, configure, preset, resolve
 from daep_ray.errors import ConfigError
 from daep_ray.shards.ingest import ingest
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.named import RECIPES, named_recipe
+from daep_ray.study.spec import StudySpec
+from daep_ray.study_cli import Options, run
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +108,34 @@ def test_a_recipe_that_does_not_fit_is_refused_before_anything_runs(data: Path):
         resolve(preset("smoke"), manifest, None, "nothing")
     with pytest.raises(ConfigError, match="the recipe says nothing about 'photometry'"):
         resolve(preset("smoke"), manifest, "photometry", "lamost")
+
+
+class _Designed(Exception):
+    """The study was asked for its design: nothing more is wanted here."""
+
+
+def test_studies_take_a_recipe_by_name(data: Path, tmp_path: Path):
+    seen: list[RunConfig] = []
+
+    def build(config: RunConfig, name: str) -> StudySpec:
+        seen.append(config)
+        raise _Designed
+
+    options = Options(
+        data=data,
+        modality=None,
+        preset="smoke",
+        seeds=None,
+        settings=(),
+        workers=None,
+        gpus_per_trial=0.0,
+        storage=None,
+        address=None,
+        out=tmp_path / "study",
+        dry_run=True,
+        recipe="ztf-photometry",
+    )
+    with pytest.raises(_Designed):
+        run(options, build)
+    assert seen[-1].recipe == named_recipe("ztf-photometry", ShardFolder.open(data).manifest)
+    assert seen[-1].modalities == ("photometry",)
