@@ -9,7 +9,8 @@ objective whose query may hold values. Those come back as they were given.
 Where the published code differs: `loss_on` "all" and `counting` "bernoulli" here,
 `reads_noisy` False at the decoder (visible values then reach no other point), and a quarter shown
 at evaluation, errors taken over shown points too (the estimate `shown_copied`). Its mask vector is
-added to the token of the value 0, which is the same thing here: that token is its place.
+added to the token of the value 0, which is the same thing here: that token is its place. Its loss
+counts padding as zeros well told; there is no padding here.
 """
 
 from typing import Annotated, Literal
@@ -52,7 +53,7 @@ class Maep(Objective):
     """Unimodal masked autoencoder.
 
     A sample of one measurement shows it to the encoder and has no part in the loss on hidden
-    points; at evaluation it is hidden from the decoder and counts.
+    points; at evaluation it is not shown to the decoder, and counts.
 
     Raises:
         ConfigError: several modalities.
