@@ -31,6 +31,7 @@ def test_neighbours_turns_names_and_samples_are_independent():
         (rows[1:], rows[:-1]),
         (drawn, noise.at(1).normal("x", lengths).numpy()),
         (drawn, noise.normal("y", lengths).numpy()),
+        (drawn, noise.within("m").normal("x", lengths).numpy()),
         (drawn, Noise(2, 0, IDS).normal("x", lengths).numpy()),
     )
     for one, other in others:
@@ -65,3 +66,18 @@ def test_an_empty_batch_has_empty_noise():
     assert noise.normal("x", offsets([])).shape == (0,)
     assert noise.normal_per_sample("z", 2, 3).shape == (0, 2, 3)
     assert noise.uniform("t").shape == (0,)
+
+
+def test_a_step_has_one_number_whatever_its_samples():
+    """Uniform over steps, apart by epoch, seed and scope, the same on every worker."""
+    noises = [Noise(1, 0, IDS, step=step) for step in range(2000)]
+    drawn = np.array([noise.uniform_of_step("drop") for noise in noises])
+    assert stats.kstest(drawn, "uniform").pvalue > 1e-3
+    alone = [Noise(1, 0, (), step=step).uniform_of_step("drop") for step in range(2000)]
+    assert np.array_equal(alone, drawn)
+    for other in (
+        [noise.within("m").uniform_of_step("drop") for noise in noises],
+        [noise.at(1).uniform_of_step("drop") for noise in noises],
+        [Noise(2, 0, IDS, step=step).uniform_of_step("drop") for step in range(2000)],
+    ):
+        assert abs(np.corrcoef(drawn, other)[0, 1]) < 4.5 / np.sqrt(2000)

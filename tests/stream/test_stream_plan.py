@@ -182,3 +182,15 @@ def test_two_modalities_are_both_of_similar_length():
         for lengths in (curves[step.rows], spectra[step.rows]):
             allocated += lengths.max() * np.count_nonzero(lengths)
     assert (curves.sum() + spectra.sum()) / allocated >= 0.95
+
+
+def test_of_two_modalities_a_sample_has_one_at_least():
+    """Whatever is missing elsewhere: each sample with any measurement once, the others never."""
+    rng = np.random.default_rng(0)
+    curves, spectra = rng.integers(0, 3, 500), rng.integers(0, 3, 500)
+    table = make_lengths(curves)
+    for name in ("length", "raw_length"):
+        table = table.append_column(f"n.{name}", pa.array(spectra.astype(np.int32)))
+    rows = rows_of(list(steps(table, ("m", "n"), "train", 0, 0, 40)))
+    assert sorted(rows) == np.flatnonzero(curves + spectra).tolist()
+    assert len(rows) < 500
