@@ -24,13 +24,23 @@ NoiseOfStep = Callable[[int], Tensor]  # the step's number -> standard normal li
 GridName = Literal["time", "log_snr"]
 
 
-class DDPMConfig(Settings):
+class _Guided(Settings):
+    """`guidance`: how far a draw leans on its condition (classifier-free guidance, Ho & Salimans
+    2022): the clean prediction is that without a code plus `guidance` times what the code changes.
+    1 is plain sampling; more sharpens and spreads less; 0 ignores the code. Anything but 1 needs a
+    model trained with `objective.code_drop` and costs two evaluations a step.
+    """
+
+    guidance: NonNegativeFloat = 1.0
+
+
+class DDPMConfig(_Guided):
     """Ancestral sampling through every time (Ho et al. 2020): the slowest, the reference."""
 
     kind: Literal["ddpm"] = "ddpm"
 
 
-class DDIMConfig(Settings):
+class DDIMConfig(_Guided):
     """DDIM (Song et al. 2021); `eta` 0 is deterministic, 1 is as noisy as ancestral sampling.
 
     `grid`: `time` spaces the steps evenly in t (the published code), `log_snr` evenly in lambda.
@@ -42,7 +52,7 @@ class DDIMConfig(Settings):
     grid: GridName = "time"
 
 
-class DPMSolverConfig(Settings):
+class DPMSolverConfig(_Guided):
     """DPM-Solver++ 2M (Lu et al. 2022): second order, for few steps."""
 
     kind: Literal["dpm_solver"] = "dpm_solver"
@@ -50,7 +60,7 @@ class DPMSolverConfig(Settings):
     grid: GridName = "log_snr"
 
 
-class OneStepConfig(Settings):
+class OneStepConfig(_Guided):
     """One network evaluation at the last time: the mean of the draws, without drawing."""
 
     kind: Literal["one_step"] = "one_step"
@@ -63,11 +73,12 @@ SamplerConfig = Annotated[
 
 def num_evaluations(sampler: SamplerConfig, schedule: Schedule) -> int:
     """Network evaluations of one draw."""
+    each = 1 if sampler.guidance == 1 else 2
     if isinstance(sampler, OneStepConfig):
-        return 1
+        return each
     if isinstance(sampler, DDPMConfig):
-        return schedule.num_times
-    return len(time_grid(schedule, sampler.num_steps, sampler.grid))
+        return each * schedule.num_times
+    return each * len(time_grid(schedule, sampler.num_steps, sampler.grid))
 
 
 def time_grid(schedule: Schedule, num_steps: int, grid: GridName) -> list[int]:

@@ -204,16 +204,22 @@ def _decode(
     has_time: bool = True,
 ) -> Flops:
     config, has_time = model.decoder, is_noisy and has_time
-    num_front = model.bottleneck.length + _num_metadata(layout) + has_time
+    has_token = has_time and config.time == "token"
+    num_front = model.bottleneck.length + _num_metadata(layout) + has_token
     out = Flops(2.0 * length * model.width)
     if has_time:
         out += _number(model, 64)
+    # gain and offset of a norm that is told the time
+    modulate = Flops(4.0 * model.width**2) if has_time and not has_token else Flops()
     if not isinstance(config, TwoStageDecoderConfig):
         rows = length + num_front
-        return out + config.num_layers * (_self(model, rows) + _think(model, rows))
+        layer = _self(model, rows) + _think(model, rows) + 2 * modulate
+        return out + config.num_layers * layer
     latents, sees_queries = config.num_latents, is_noisy and config.reads_noisy
     rows = length + num_front if sees_queries else length
     seen, most = (rows, longest + num_front) if sees_queries else (num_front, num_front)
-    layer = _latent_block(model, latents, seen, most)
-    layer += _cross(model, rows, latents, latents) + _think(model, rows)
-    return out + config.num_layers * layer
+    layer = _latent_block(model, latents, seen, most) + modulate
+    answer = _cross(model, rows, latents, latents) + _think(model, rows)
+    return (
+        out + config.num_layers * layer + (config.num_layers if config.is_chained else 1) * answer
+    )

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from daep_ray.nn.attention import FeedForward, SelfAttention, linear
-from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig
+from daep_ray.nn.config import ModelConfig, SingleStageDecoderConfig, TwoStageDecoderConfig
 from daep_ray.nn.embed import TimeEmbedding
 from daep_ray.nn.perceiver import LatentBlock, ReadBlock, learnt_rows, spread
 from daep_ray.nn.ragged import Joined, Rows
@@ -42,23 +43,62 @@ class Conditions:
         return Rows.dense(self.rows.num_samples, self.num_front, self.place.device)
 
 
-class TwoStage(nn.Module):
-    """Latents read the context and are read by the queries, layer after layer."""
+class TimedNorm(nn.LayerNorm):
+    """A layer norm whose gain and offset follow from the diffusion time (Peebles & Xie 2023).
 
-    def __init__(self, model: ModelConfig, config: TwoStageDecoderConfig, is_noisy: bool) -> None:
+    They begin near 1 and 0, as a plain norm's.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.modulation = linear(width, 2 * width, gain=0.1)
+
+    def modulated(self, x: Tensor, time: Tensor, rows: Rows) -> Tensor:
+        """(N, D) and an embedded time for each of the S samples of `rows`, or one for all."""
+        gain, offset = self.modulation(F.silu(time)).chunk(2, dim=1)
+        if time.shape[0] > 1:
+            gain, offset = gain[rows.sample], offset[rows.sample]
+        return torch.addcmul(offset, self(x), 1 + gain)
+
+
+def norms(width: int, number: int, is_timed: bool) -> nn.ModuleList:
+    return nn.ModuleList((TimedNorm if is_timed else nn.LayerNorm)(width) for _ in range(number))
+
+
+def timed(norm: nn.Module, x: Tensor, time: Tensor | None, rows: Rows) -> Tensor:
+    """x after a norm of `norms`, with the time where it comes that way."""
+    if not isinstance(norm, TimedNorm):
+        return norm(x)
+    assert time is not None
+    return norm.modulated(x, time, rows)
+
+
+class TwoStage(nn.Module):
+    """Latents read the context and are read by the queries, layer after layer.
+
+    `is_timed`: a diffusion time comes with the points, beside the front tokens (adaLN).
+    """
+
+    def __init__(
+        self, model: ModelConfig, config: TwoStageDecoderConfig, is_noisy: bool, is_timed: bool
+    ) -> None:
         super().__init__()
         width = model.width
         block = (width, model.num_heads, model.feedforward_width)
+        num_blocks = 1 if config.is_shared else config.num_layers
+        self.config = config
         self.sees_queries = is_noisy and config.reads_noisy
         self.latents = learnt_rows(config.num_latents, width)
-        self.latent_blocks = nn.ModuleList(LatentBlock(*block) for _ in range(config.num_layers))
-        self.read_blocks = nn.ModuleList(ReadBlock(*block) for _ in range(config.num_layers))
-        self.query_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.num_layers))
-        self.latent_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.num_layers))
+        self.latent_blocks = nn.ModuleList(LatentBlock(*block) for _ in range(num_blocks))
+        self.read_blocks = nn.ModuleList(ReadBlock(*block) for _ in range(num_blocks))
+        self.query_norms = norms(width, num_blocks, is_timed)
+        self.latent_norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(num_blocks))
         self.front_norm = None if self.sees_queries else nn.LayerNorm(width)
 
-    def forward(self, front: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
-        """(K * B, C, D), (K * N, D) -> (K * N, D)."""
+    def forward(
+        self, front: Tensor, x: Tensor, conditions: Conditions, time: Tensor | None = None
+    ) -> Tensor:
+        """(K * B, C, D), (K * N, D), (K * B or 1, D) -> (K * N, D)."""
         rows, context_rows = conditions.rows, conditions.front_rows
         context = front.flatten(0, 1) if self.front_norm is None else None
         if self.front_norm is not None:
@@ -68,34 +108,53 @@ class TwoStage(nn.Module):
             rows = context_rows = conditions.joined.rows
         latents = spread(self.latents, rows.num_samples)
         latent_rows = Rows.dense(rows.num_samples, self.latents.shape[1], x.device)
-        for i, (latent_block, read_block) in enumerate(
-            zip(self.latent_blocks, self.read_blocks, strict=True)
-        ):
-            normalised = self.query_norms[i](x)
+        last = self.config.num_layers - 1
+        for layer in range(self.config.num_layers):
+            i = layer % len(self.latent_blocks)
+            is_read = self.config.is_chained or layer == last
+            normalised = timed(self.query_norms[i], x, time, rows)
             seen = normalised if self.sees_queries else context
-            latents = latent_block(latents, seen, latent_rows, context_rows)
-            x = read_block(x, normalised, self.latent_norms[i](latents), rows, latent_rows)
+            latents = self.latent_blocks[i](latents, seen, latent_rows, context_rows)
+            if is_read:
+                latent_context = self.latent_norms[i](latents)
+                x = self.read_blocks[i](x, normalised, latent_context, rows, latent_rows)
+        if not self.config.is_chained:
+            x = x + self._nothing_of_unread_layers()
         return conditions.joined.take_back(x) if self.sees_queries else x
+
+    def _nothing_of_unread_layers(self) -> Tensor | float:
+        """Zero, as a function of weights that have no part in the answer: their gradient is zero
+        instead of missing, which gradient reduction between workers waits for."""
+        parts = (self.read_blocks, self.latent_norms, self.query_norms)
+        unread = [p for part in parts for layer in part[:-1] for p in layer.parameters()]
+        return sum((0 * p.sum() for p in unread), start=0.0)
 
 
 class SingleStage(nn.Module):
     """Queries and conditioning tokens attend to each other: quadratic in the number of points."""
 
-    def __init__(self, model: ModelConfig, num_layers: int) -> None:
+    def __init__(
+        self, model: ModelConfig, config: SingleStageDecoderConfig, is_timed: bool
+    ) -> None:
         super().__init__()
-        width = model.width
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 * num_layers))
-        self.mix = nn.ModuleList(SelfAttention(width, model.num_heads) for _ in range(num_layers))
+        width, heads = model.width, model.num_heads
+        num_blocks = 1 if config.is_shared else config.num_layers
+        self.num_layers = config.num_layers
+        self.norms = norms(width, 2 * num_blocks, is_timed)
+        self.mix = nn.ModuleList(SelfAttention(width, heads) for _ in range(num_blocks))
         self.think = nn.ModuleList(
-            FeedForward(width, model.feedforward_width) for _ in range(num_layers)
+            FeedForward(width, model.feedforward_width) for _ in range(num_blocks)
         )
 
-    def forward(self, front: Tensor, x: Tensor, conditions: Conditions) -> Tensor:
-        """(K * B, C, D), (K * N, D) -> (K * N, D)."""
-        x = conditions.joined.join(front, x)
-        for i, (mix, think) in enumerate(zip(self.mix, self.think, strict=True)):
-            x = x + mix(self.norms[2 * i](x), conditions.joined.rows)
-            x = x + think(self.norms[2 * i + 1](x))
+    def forward(
+        self, front: Tensor, x: Tensor, conditions: Conditions, time: Tensor | None = None
+    ) -> Tensor:
+        """(K * B, C, D), (K * N, D), (K * B or 1, D) -> (K * N, D)."""
+        x, rows = conditions.joined.join(front, x), conditions.joined.rows
+        for layer in range(self.num_layers):
+            i = layer % len(self.mix)
+            x = x + self.mix[i](timed(self.norms[2 * i], x, time, rows), rows)
+            x = x + self.think[i](timed(self.norms[2 * i + 1], x, time, rows))
         return conditions.joined.take_back(x)
 
 
@@ -115,10 +174,12 @@ class Decoder(nn.Module):
         self.code = linear(bottleneck.width, width)
         self.code_place = learnt_rows(bottleneck.length, width)
         self.time = TimeEmbedding(width) if is_noisy and has_time else None
+        is_timed = self.time is not None and config.time == "adaln"
+        self.has_time_token = self.time is not None and not is_timed
         self.stage = (
-            TwoStage(model, config, is_noisy)
+            TwoStage(model, config, is_noisy, is_timed)
             if isinstance(config, TwoStageDecoderConfig)
-            else SingleStage(model, config.num_layers)
+            else SingleStage(model, config, is_timed)
         )
         self.output_norm = nn.LayerNorm(width)
         self.output = linear(width, 1, gain=0.1)
@@ -134,23 +195,25 @@ class Decoder(nn.Module):
             tokens=tokens,
             rows=rows_of(query).repeat(num_draws),
             num_draws=num_draws,
-            num_front=tokens.shape[1] + (self.time is not None),
+            num_front=tokens.shape[1] + self.has_time_token,
         )
 
     def forward(
         self, conditions: Conditions, value: Tensor | None = None, time: Tensor | None = None
     ) -> Tensor:
         """Noisy values (K, N) and times (K * B,) or (1,) in [0, 1] -> (K, N)."""
-        front = conditions.tokens
+        front, embedded = conditions.tokens, None
         if self.time is not None:
             assert value is not None
             assert time is not None
-            embedded = self.time(time)[:, None].expand(front.shape[0], -1, -1)
-            front = torch.cat([front, embedded], dim=1)
+            embedded = self.time(time)
+            if self.has_time_token:
+                token = embedded[:, None].expand(front.shape[0], -1, -1)
+                front = torch.cat([front, token], dim=1)
             x = self.tokenizer.tokens(conditions.place, value)
         else:
             x = conditions.place.repeat(conditions.num_draws, 1)
-        x = self.stage(front, x, conditions)
+        x = self.stage(front, x, conditions, embedded)
         return self.output(self.output_norm(x)).view(conditions.num_draws, -1)
 
 

@@ -61,10 +61,14 @@ class Encoder(nn.Module):
         super().__init__()
         config, width = model.encoder, model.width
         block = (width, model.num_heads, model.feedforward_width)
-        self.tokenizer = Tokenizer(model.tokenizer, width, layout)
+        self.tokenizer = Tokenizer(
+            model.tokenizer, width, layout, reads_error=model.tokenizer.reads_error
+        )
         self.token_norm = nn.LayerNorm(width)
         self.queries = learnt_rows(model.bottleneck.length, width)
-        self.blocks = nn.ModuleList(LatentBlock(*block) for _ in range(config.num_layers))
+        num_blocks = 1 if config.is_shared else config.num_layers
+        self.num_layers = config.num_layers
+        self.blocks = nn.ModuleList(LatentBlock(*block) for _ in range(num_blocks))
         self.latents: nn.Parameter | None = None
         if isinstance(config, TwoStageEncoderConfig):
             self.latents = learnt_rows(config.num_latents, width)
@@ -82,8 +86,8 @@ class Encoder(nn.Module):
         num_samples = token_rows.num_samples
         rows = Rows.dense(num_samples, start.shape[1], tokens.device)
         x = spread(start, num_samples)
-        for block in self.blocks:
-            x = block(x, tokens, rows, token_rows)
+        for i in range(self.num_layers):
+            x = self.blocks[i % len(self.blocks)](x, tokens, rows, token_rows)
         if self.latents is not None:
             x, rows = self._gather(x, rows)
         out = self.output(self.output_norm(x))

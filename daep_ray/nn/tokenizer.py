@@ -53,15 +53,49 @@ class MetadataTokens(nn.Module):
         return torch.stack(tokens, dim=1)
 
 
+class ErrorChannel(nn.Module):
+    """What a token says of its measurement error: whether it is known, and its logarithm.
+
+    Errors are those of the standardised values. Unknown is an error that is missing, not finite or
+    not positive; nothing of it is read.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.known = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
+        self.slope = nn.Parameter(torch.randn(1, 1, width) * width**-0.5)
+
+    def forward(self, error: Tensor | None, place: Tensor) -> Tensor:
+        """(N,) errors or None, tokens (N, D) -> (N, D) to add to them."""
+        if error is None:
+            error = place.new_zeros(place.shape[0])
+        is_known = is_known_error(error)
+        # 1e-4 of the values' spread: nothing is measured better than that
+        log = torch.where(is_known, error, 1.0).clamp(min=1e-4, max=1e4).log()
+        return is_known[:, None] * (self.known[0] + log[:, None] * self.slope[0])
+
+
+def is_known_error(error: Tensor) -> Tensor:
+    """(N,) bool."""
+    return torch.isfinite(error) & (error > 0)
+
+
 class Tokenizer(nn.Module):
     """The tokens of one modality.
+
+    `has_value`: a token says its value; `reads_error`: and how well that is known.
 
     Raises:
         ConfigError: as many position scales as positions are needed, or one for all.
     """
 
     def __init__(
-        self, config: TokenizerConfig, width: int, layout: Layout, has_value: bool = True
+        self,
+        config: TokenizerConfig,
+        width: int,
+        layout: Layout,
+        has_value: bool = True,
+        reads_error: bool = False,
     ) -> None:
         super().__init__()
         scales = config.scales(layout.num_positions)
@@ -77,6 +111,7 @@ class Tokenizer(nn.Module):
         self.categories = nn.ModuleList(nn.Embedding(size, width) for size in layout.category_sizes)
         self.value = nn.Parameter(torch.randn(1, 1, width)) if has_value else None
         self.metadata = MetadataTokens(width, layout)
+        self.error = ErrorChannel(width) if reads_error else None
 
     def place(self, sequence: PackedSequence) -> Tensor:
         """(N, D): what a token says apart from its value."""
@@ -94,7 +129,10 @@ class Tokenizer(nn.Module):
         """All tokens of a sequence, metadata first, and whose they are."""
         assert sequence.value is not None
         rows = rows_of(sequence)
-        tokens = self.tokens(self.place(sequence), sequence.value[None])
+        place = self.place(sequence)
+        if self.error is not None:
+            place = place + self.error(sequence.error, place)
+        tokens = self.tokens(place, sequence.value[None])
         metadata = self.metadata(sequence)
         if metadata is None:
             return tokens, rows

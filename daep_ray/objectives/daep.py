@@ -41,7 +41,7 @@ class Daep(Denoising):
     """
 
     def __init__(self, config: DaepConfig, model: ModelConfig, layouts: dict[str, Layout]) -> None:
-        super().__init__(config)
+        super().__init__(config, model.bottleneck)
         layout = only_layout(layouts, config.kind)
         self.modality = layout.modality
         self.encoder = Encoder(model, layout, model.bottleneck.width)
@@ -49,7 +49,8 @@ class Daep(Denoising):
 
     def loss(self, batch: PackedBatch, noise: Noise) -> Loss:
         sequence = batch.sequences[self.modality]
-        conditions = self.decoder.condition(self.encoder(sequence), sequence)
+        code = self.dropped(self.encoder(sequence), noise)
+        conditions = self.decoder.condition(code, sequence)
         return Loss({"diffusion": self.term(self.decoder, conditions, sequence, noise)})
 
     def encode(self, batch: PackedBatch) -> Code:

@@ -3,20 +3,24 @@
 In: the conditions of one modality's decoder and its values. Out: a term of a loss, or draws. Which
 code stands in the conditions, and how many modalities there are, is the objective's own business.
 
-Ho et al. 2020 (DDPM), Salimans & Ho 2022 (v-prediction), Hang et al. 2023 (min-SNR weights).
+Ho et al. 2020 (DDPM), Salimans & Ho 2022 (v-prediction), Hang et al. 2023 (min-SNR weights), Ho &
+Salimans 2022 (guidance).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import PositiveFloat, PositiveInt
-from torch import Tensor
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
 
 from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig, sample
 from daep_ray.diffusion.schedule import ScheduleName, make_schedule
 from daep_ray.errors import ConfigError
+from daep_ray.nn.config import BottleneckConfig
 from daep_ray.nn.decoder import Conditions, Decoder
+from daep_ray.nn.perceiver import learnt_rows
 from daep_ray.nn.ragged import Rows
+from daep_ray.nn.tokenizer import is_known_error
 from daep_ray.objectives.base import Objective, Term, passes
 from daep_ray.settings import Settings
 from daep_ray.stream.batch import PackedSequence
@@ -24,9 +28,19 @@ from daep_ray.stream.noise import Noise
 
 
 class DiffusionConfig(Settings):
-    """`average`: every point counts the same (`points`) or every object (`objects`).
+    """`schedule`: `linear` (the paper), or `cosine`, which spends fewer times at almost pure noise.
 
-    `weighting`: `uniform`, or `min_snr` with `snr_limit` (gamma).
+    `weighting` of times: `uniform` (the paper), or `min_snr` with `snr_limit` (gamma), so that the
+    easy times at little noise do not drown the others.
+
+    `average`: every point counts the same (`points`) or every object (`objects`).
+
+    `error_weighting`: every measurement counts alike (`none`, the paper), or by how well it is
+    known (`inverse_variance`, `error_weights`), with `error_floor` in z units.
+
+    `code_drop`: the probability that a sample's code is replaced by a learnt null code in training
+    (the paper: 0), which teaches the decoder to do without and makes a sampler's `guidance` an
+    inference setting.
     """
 
     prediction: Literal["v", "epsilon", "x0"] = "v"
@@ -36,6 +50,9 @@ class DiffusionConfig(Settings):
     weighting: Literal["uniform", "min_snr"] = "uniform"
     snr_limit: PositiveFloat = 5.0
     average: Literal["points", "objects"] = "points"
+    error_weighting: Literal["none", "inverse_variance"] = "none"
+    error_floor: PositiveFloat = 0.2
+    code_drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Denoising(Objective):
@@ -49,7 +66,7 @@ class Denoising(Objective):
     noise: Tensor
     weight: Tensor
 
-    def __init__(self, config: DiffusionConfig) -> None:
+    def __init__(self, config: DiffusionConfig, bottleneck: BottleneckConfig) -> None:
         super().__init__()
         if config.prediction == "epsilon" and config.zero_terminal:
             raise ConfigError(
@@ -61,6 +78,9 @@ class Denoising(Objective):
         self.register_buffer("signal", self.schedule.signal.float(), persistent=False)
         self.register_buffer("noise", self.schedule.noise.float(), persistent=False)
         self.register_buffer("weight", self._weights().float(), persistent=False)
+        self.null_code: nn.Parameter | None = None
+        if config.code_drop > 0:
+            self.null_code = learnt_rows(bottleneck.length, bottleneck.width)
 
     def _weights(self) -> Tensor:
         """(T,) weight of the squared error at each time (Hang et al. 2023, table 1)."""
@@ -90,7 +110,17 @@ class Denoising(Objective):
         squared = (predicted - target) ** 2
         if config.weighting != "uniform":
             squared = squared * self.weight[time][sample_of]
-        return average_term(squared, conditions.rows, config.average)
+        if config.error_weighting == "none":
+            return average_term(squared, conditions.rows, config.average)
+        weights = error_weights(sequence, config.error_floor)
+        return weighted_term(squared, weights, conditions.rows, config.average)
+
+    def dropped(self, code: Tensor, noise: Noise) -> Tensor:
+        """(B, M, Z) with the null code in place of a share `code_drop` of the codes."""
+        if self.null_code is None:
+            return code
+        is_dropped = noise.uniform("code_drop") < self.diffusion.code_drop
+        return torch.where(is_dropped[:, None, None], self.null_code, code)
 
     def _fraction(self, time: Tensor) -> Tensor:
         return time.float() / self.diffusion.num_times
@@ -107,8 +137,14 @@ class Denoising(Objective):
         """(K, N) values at the sequence's places, given the code (B, M, Z).
 
         Raises:
-            ConfigError: the sampler `one_step` with epsilon-prediction.
+            ConfigError: the sampler `one_step` with epsilon-prediction; `guidance` without a null
+                code.
         """
+        if sampler.guidance != 1 and self.null_code is None:
+            raise ConfigError(
+                f"evaluation.sampler.guidance is {sampler.guidance:g}, but this model never went "
+                "without a code in training: leave it at 1, or train with objective.code_drop 0.1"
+            )
         is_one_step = isinstance(sampler, OneStepConfig)
         if is_one_step and not self.has_one_step():
             raise ConfigError(
@@ -129,16 +165,25 @@ class Denoising(Objective):
         noise: Noise,
     ) -> Tensor:
         """(len(turns), N) draws in one pass."""
-        repeated = code.repeat(len(turns), 1, 1)
-        conditions = decoder.condition(repeated, sequence, len(turns))
+        num_draws = len(turns)
+        conditions = decoder.condition(code.repeat(num_draws, 1, 1), sequence, num_draws)
+        free: Conditions | None = None
+        if sampler.guidance != 1:
+            assert self.null_code is not None
+            nothing = self.null_code.expand(num_draws * code.shape[0], -1, -1)
+            free = decoder.condition(nothing, sequence, num_draws)
 
         def noise_of(name: str) -> Tensor:
             return torch.stack([noise.at(k).normal(name, sequence.offsets) for k in turns])
 
         def denoise(x: Tensor, t: int) -> Tensor:
             time = torch.full((1,), t, device=x.device)
-            predicted = decoder(conditions, x, self._fraction(time)).float()
-            return self._clean(predicted, x, t)
+            clean = self._clean(decoder(conditions, x, self._fraction(time)).float(), x, t)
+            if free is None:
+                return clean
+            # clean values, v and noise are affine in each other: mixing one mixes all
+            without = self._clean(decoder(free, x, self._fraction(time)).float(), x, t)
+            return without + sampler.guidance * (clean - without)
 
         return sample(
             denoise, noise_of("x_T"), sampler, self.schedule, lambda step: noise_of(f"step{step}")
@@ -153,6 +198,36 @@ class Denoising(Objective):
 
     def has_one_step(self) -> bool:
         return self.diffusion.prediction != "epsilon"
+
+
+def error_weights(sequence: PackedSequence, floor: float) -> Tensor:
+    """(N,) in (0, 1]: 1 / (1 + (error / floor)^2), and 1 where the error is not known.
+
+    A target is the measured value: what the object did, plus noise of variance error^2. What is
+    left of it at best therefore scatters with floor^2 + error^2, where `floor` is the scatter that
+    the code leaves unsaid, and the estimate of least variance weighs by the inverse (Gauss-Markov;
+    without the floor, a few points measured best would decide everything).
+
+    A weight that depends on the error and not on the value leaves a mean a mean: noise of mean 0
+    still averages out, only faster. So the mean of draws estimates the noiseless values. The single
+    draws follow the measured values as they scatter among measurements taken in proportion to
+    their weights: the well measured ones, closer to noiseless, and still not without noise. The
+    weight is the same at all times, so that the chain is one of that distribution throughout.
+    """
+    if sequence.error is None:
+        return torch.ones_like(sequence.position[:, 0])
+    known = torch.where(is_known_error(sequence.error), sequence.error, 0.0)
+    return 1 / (1 + (known / floor) ** 2)
+
+
+def weighted_term(values: Tensor, weights: Tensor, rows: Rows, average: str) -> Term:
+    """A term from one number per point (N,) and its weight: a weighted mean over points, or the
+    mean of objects' weighted means."""
+    if average == "points":
+        return Term((values * weights).sum(), weights.sum())
+    of_object = weights.new_zeros(rows.num_samples).index_add(0, rows.sample, weights)
+    share = weights / of_object[rows.sample]
+    return Term((values * share).sum(), (rows.lengths > 0).sum().float())
 
 
 def average_term(values: Tensor, rows: Rows, average: str) -> Term:

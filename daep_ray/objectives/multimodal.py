@@ -31,7 +31,7 @@ class MultimodalDaep(Denoising):
     """
 
     def __init__(self, config: DaepConfig, model: ModelConfig, layouts: dict[str, Layout]) -> None:
-        super().__init__(config)
+        super().__init__(config, model.bottleneck)
         if len(layouts) < 2:
             raise ConfigError(
                 f"a mixer needs two modalities at least, got {len(layouts)}: "
@@ -68,7 +68,7 @@ class MultimodalDaep(Denoising):
 
     def loss(self, batch: PackedBatch, noise: Noise) -> Loss:
         is_read = kept(self.is_present(batch), self._luck(noise), self.config.modality_drop)
-        code = self.mixer(self.tokens(batch), is_read)
+        code = self.dropped(self.mixer(self.tokens(batch), is_read), noise)
         terms = {}
         for m in self.modalities:
             sequence = batch.sequences[m]
