@@ -21,6 +21,7 @@ from daep_ray.stream.keyed import string_keys
 from daep_ray.stream.position_chain import Taken
 from daep_ray.stream.recipe import LOG_SCALE, Recipe, input_columns
 from daep_ray.stream.recipe_check import check_recipe
+from daep_ray.stream.seen import Seen
 from daep_ray.stream.selection import Jitter, Turn, with_jitter
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ModalityStatistics:
     num_sequences: int = 0  # of the training split, a shared sequence once
     num_measurements: int = 0
     num_emptied: int = 0  # samples of all splits that selection emptied
+    seen: Seen | None = None  # None: a checkpoint of before this was kept, or no training sample
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -55,6 +57,7 @@ class ModalityStatistics:
             num_sequences=raw["num_sequences"],
             num_measurements=raw["num_measurements"],
             num_emptied=raw["num_emptied"],
+            seen=Seen.from_json(raw["seen"]) if raw.get("seen") else None,
         )
 
 
@@ -88,12 +91,15 @@ class FittedRecipe:
     def _layout(self, name: str) -> dict[str, Any]:
         modality, used = self.modalities[name], self.recipe.modalities[name].metadata
         categorical = [c for c in modality.categorical_metadata if c.name in used]
+        continuous = self.continuous_metadata(name)
         return {
             "modality": name,
             "num_positions": len(modality.positions),
             "category_sizes": [len(c.vocabulary) for c in modality.categories],
-            "num_metadata": len(self.continuous_metadata(name)),
+            "num_metadata": len(continuous),
             "metadata_sizes": [len(c.vocabulary) for c in categorical],
+            "metadata_names": continuous,
+            "metadata_scales": [self.statistics[name].metadata[n].sd for n in continuous],
         }
 
     def continuous_metadata(self, name: str) -> list[str]:
@@ -121,9 +127,9 @@ class FittedRecipe:
         return modalities
 
     def columns(self, modalities: Iterable[str]) -> list[str]:
-        """The Parquet columns that packing these modalities reads."""
+        """The Parquet columns that packing these modalities reads; a table may lack `object_id`."""
         inputs = [input_columns(self.recipe.modalities[m], self.modalities[m]) for m in modalities]
-        return ["sample_id", *(column for columns in inputs for column in columns)]
+        return ["sample_id", "object_id", *(column for columns in inputs for column in columns)]
 
     def lengths(self, folder: "ShardFolder") -> pa.Table:
         """`folder.lengths()` with the lengths after selection, see `statistics.py`."""
@@ -157,13 +163,14 @@ class FittedRecipe:
 
     def _apply(self, name: str, table: pa.Table, turn: Turn | None) -> FlatSequence:
         recipe = self.recipe.modalities[name]
-        flat = self._standardised(name, transform(recipe, self.modalities[name], table, turn))
+        flat = self.standardised(name, transform(recipe, self.modalities[name], table, turn))
         for step in recipe.augmentation:
             if turn is not None and isinstance(step, Jitter):
                 flat = with_jitter(step, flat, turn)
         return flat
 
-    def _standardised(self, name: str, flat: FlatSequence) -> FlatSequence:
+    def standardised(self, name: str, flat: FlatSequence) -> FlatSequence:
+        """Z-scores of what the recipe's chains made."""
         mean, sd = self._value_scale(name, flat)
         position_mean, position_sd = self._position_scale(name)
         metadata = dict(flat.metadata)

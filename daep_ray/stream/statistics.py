@@ -32,8 +32,9 @@ from daep_ray.stream.fitted import (
 from daep_ray.stream.flat import FlatSequence, spread
 from daep_ray.stream.plan import all_groups, cut_by_tokens, first_of_shared
 from daep_ray.stream.recipe import LOG_SCALE, Recipe, recipe_hash
+from daep_ray.stream.seen import Ranges
 
-VERSION = 1  # raise it when the numbers in the cache would change
+VERSION = 2  # raise it when the numbers in the cache would change
 _BATCH_ROWS = 2**20
 _PART_POINTS = 2**16  # measurements transformed at once: float64 copies of a row group would add up
 
@@ -202,6 +203,7 @@ class _Sums:
     positions: list[Moments]
     metadata: dict[str, Moments]
     z_place: int | None  # the category whose words are standardised apart
+    ranges: Ranges
     num_sequences: int = 0
     num_emptied: int = 0
 
@@ -215,6 +217,9 @@ class _Sums:
             positions=[Moments.zero(1) for _ in modality.positions],
             metadata={a: Moments.zero(1) for a in draft.continuous_metadata(name)},
             z_place=None if category is None else names.index(category),
+            ranges=Ranges.of(
+                len(modality.positions), [len(c.vocabulary) for c in modality.categories]
+            ),
         )
 
     def add(self, flat: FlatSequence, is_counted: np.ndarray) -> None:
@@ -229,6 +234,7 @@ class _Sums:
         self.value.add(flat.value, group)
         for place, moments in enumerate(self.positions):
             moments.add(flat.position[:, place])
+        self.ranges.add(flat)
 
     def statistics(self) -> ModalityStatistics:
         return ModalityStatistics(
@@ -238,6 +244,7 @@ class _Sums:
             num_sequences=self.num_sequences,
             num_measurements=int(self.value.count.sum()),
             num_emptied=self.num_emptied,
+            seen=self.ranges.seen(),
         )
 
 
