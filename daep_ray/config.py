@@ -67,6 +67,9 @@ class OptimisationConfig(Settings):
     ema_decay: float = Field(0.999, ge=0, lt=1)  # 0: the weights themselves
 
 
+PERCENTILES = (10, 50, 90)  # of the examples in a report, by the training mean's error
+
+
 class EvaluationConfig(Settings):
     """How a trained model is measured; changing it never retrains."""
 
@@ -79,6 +82,7 @@ class EvaluationConfig(Settings):
     num_probe_splits: int = Field(10, ge=1)
     # of each sample's measurements, the values that a masked autoencoder's decoder is shown
     visible_share: float = Field(0.1, ge=0, lt=1)
+    example_percentiles: tuple[Annotated[int, Field(ge=0, le=100)], ...] = PERCENTILES
     seed: int = 0
 
 
@@ -100,7 +104,7 @@ class RuntimeConfig(Settings):
 class RunConfig(Settings):
     """Everything that decides one training and its evaluation."""
 
-    modalities: tuple[str, ...] = ()  # empty: the survey's only one, or its first
+    modalities: tuple[str, ...] = ()  # empty: those of the named recipe, else the first
     recipe: Recipe | None = None  # None: the default for the survey's format
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = DaepConfig()
@@ -141,9 +145,11 @@ def evaluation_fingerprint(config: RunConfig, training: str) -> str:
     """Identity of an evaluation: the training's and the inference settings.
 
     How many measurements go through at once (`token_budget`) changes no result and is left out;
-    so is what is shown, of objectives that are shown nothing.
+    so is what is shown, of objectives that are shown nothing, and the usual choice of examples.
     """
     unused = {"token_budget"} if config.objective.kind == "maep" else _SHOWN_NOTHING
+    if config.evaluation.example_percentiles == PERCENTILES:
+        unused = unused | {"example_percentiles"}
     settings = config.evaluation.model_dump(mode="json", exclude=unused)
     return canonical_hash([training, settings])
 
@@ -240,7 +246,9 @@ def resolve(
     if recipe_name is not None:
         recipe = named_recipe(recipe_name, manifest)
     in_recipe = [n for n in names if recipe is None or n in recipe.modalities]
-    wanted = (modality,) if modality else config.modalities or tuple((in_recipe or names)[:1])
+    # a recipe asked for by name says what belongs together; else the survey's first
+    usual = in_recipe if recipe_name else (in_recipe or names)[:1]
+    wanted = (modality,) if modality else config.modalities or tuple(usual)
     for name in wanted:
         if name not in names:
             raise ConfigError(

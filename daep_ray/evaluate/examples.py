@@ -1,11 +1,11 @@
 """Which samples a report shows, and their rows.
 
-The rule does not ask the model, so every cell of a study shows the same samples: those at the 10th,
-50th and 90th percentile of the error that the constant training mean makes on them (mean |value|
+The rule does not ask the model, so every cell of a study shows the same samples: those at a
+few percentiles (`evaluation.example_percentiles`) of the error that the constant training mean makes on them (mean |value|
 in z units), among the samples with at least half the median number of measurements.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,16 @@ from daep_ray.evaluate.reconstruction import SortedErrors, central
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, list_lengths, list_values
 
-PERCENTILES = (10, 50, 90)
 BAND = (0.05, 0.95)  # quantiles of the draws
 
 
-def choose(errors: SortedErrors) -> dict[str, int]:
-    """Sample id -> percentile; fewer than three if there are fewer samples."""
+def choose(errors: SortedErrors, percentiles: Sequence[int]) -> dict[str, int]:
+    """Sample id -> percentile; fewer than asked for if there are fewer samples."""
     long_enough = np.flatnonzero(errors.lengths >= np.median(errors.lengths) / 2)
     # sample ids are sorted, so a stable sort decides ties the same everywhere
     ranked = long_enough[np.argsort(errors.amplitudes[long_enough], kind="stable")]
     chosen: dict[str, int] = {}
-    for percentile in PERCENTILES:
+    for percentile in percentiles:
         place = round(percentile / 100 * (len(ranked) - 1))
         chosen.setdefault(str(errors.sample_ids[ranked[place]]), percentile)
     return chosen

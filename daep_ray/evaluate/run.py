@@ -196,7 +196,9 @@ class _Run:
         found = {m: errors[m, ""].sorted() for m in self.modalities if errors[m, ""].sample_ids}
         split = self.evaluation.split
         metrics = [row for m, e in every for row in metric_rows(m, split, e)]
-        shown = [row for m, e in found.items() for row in self._examples(model, m, choose(e))]
+        percentiles = self.evaluation.example_percentiles
+        chosen = {m: choose(e, percentiles) for m, e in found.items()}
+        shown = [row for m, c in chosen.items() for row in self._examples(model, m, c)]
         return {
             "metrics": table("metrics", [*metrics, *(self._probe(model) if has_codes else [])]),
             "objects": table("objects", (r for m, e in every for r in object_rows(m, e))),

@@ -191,13 +191,15 @@ def _rms(example: Example, cell: Cell) -> float:
     return float(np.sqrt(np.mean((rows["mean"] - rows["truth"]) ** 2)))
 
 
-def caption(place: str, has_noiseless: bool) -> str:
+def caption(place: str, found: list[Example]) -> str:
     """What the row of examples shows, and how they were chosen."""
-    noiseless = "dotted: the survey's noiseless value; " if has_noiseless else ""
+    noiseless = "dotted: the survey's noiseless value; " if has_noiseless(found) else ""
+    *first, last = [f"{e.percentile}th" for e in found] or ["50th"]
+    ranks = f"{', '.join(first)} and {last}" if first else last
     return (
         f"With {place}. Points: data with errors; {noiseless}lines: mean of each model's draws; "
         "bands: 90 % of the draws. Below: reconstruction minus data. Chosen by rule, not by model: "
-        "the test objects at the 10th, 50th and 90th percentile of the error that the training "
+        f"the test objects at the {ranks} percentile of the error that the training "
         "mean makes on them, the same for every model."
     )
 

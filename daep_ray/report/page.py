@@ -147,7 +147,7 @@ def _part(study: Study, evidence: Evidence) -> Part:
         note=seeds_note(evidence),
         grids=_grids(study, evidence),
         examples=drawn,
-        examples_caption=figures_examples.caption(place, figures_examples.has_noiseless(examples)),
+        examples_caption=figures_examples.caption(place, examples),
         residuals=residuals,
         residuals_words=figures_residuals.words(rows, selected, units) if selected else [],
         missing=missing,

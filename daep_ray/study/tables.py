@@ -4,7 +4,7 @@
     metrics    cell, modality, split, estimate, metric -> value, sd over objects or splits, count
     objects    cell, modality, object_id, estimate, metric -> value
     curves     training, num_objects, name -> value, seconds
-    examples   measurements of the test objects at the 10th, 50th, 90th percentile, and their draws
+    examples   measurements of a few test objects, chosen by percentile, and their draws
     profiles   residuals against each position: median, 16 and 84 %, count
 
 Two runs of one study with the same seeds differ in the columns of `PASSING` and in nothing else.

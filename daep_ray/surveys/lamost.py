@@ -117,8 +117,15 @@ def _sample(file: RawFile, names: SampleNames) -> Record:
         sample_id=stem,
         object_id=_object_id(hdus) or stem,
         sequences={"spectrum": sequence},
-        labels={"class": _known(hdus, "CLASS"), "subtype": _known(hdus, "SUBCLASS")},
+        labels=_labels(hdus),
     )
+
+
+def _labels(hdus: HDUList) -> dict[str, str | float | None]:
+    """A star's class is its spectral letter: `STAR` for every spectrum would tell nothing."""
+    general, subtype = _known(hdus, "CLASS"), _known(hdus, "SUBCLASS")
+    is_typed = general == "STAR" and subtype is not None
+    return {"class": subtype[0] if is_typed and subtype else general, "subtype": subtype}
 
 
 def _points(hdus: HDUList) -> _Points:

@@ -84,17 +84,18 @@ def test_examples_are_percentiles_of_long_enough_samples() -> None:
     ids = np.array([f"s{i:03d}" for i in range(101)])
     amplitudes = np.random.default_rng(0).permutation(101).astype(float)
     lengths = np.full(101, 50)
-    found = choose(SortedErrors(ids, ids, lengths, amplitudes, {}))
+    errors = SortedErrors(ids, ids, lengths, amplitudes, {})
+    found = choose(errors, (10, 50, 90))
     by_id = dict(zip(ids, amplitudes, strict=True))
     assert {percentile: by_id[s] for s, percentile in found.items()} == {10: 10, 50: 50, 90: 90}
     lengths[amplitudes == 50] = 24
-    assert 50 not in {by_id[s] for s in choose(SortedErrors(ids, ids, lengths, amplitudes, {}))}
+    assert 50 not in {by_id[s] for s in choose(errors, (10, 50, 90))}
 
 
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_few_samples_give_few_examples(num: int) -> None:
     ids = np.array([f"s{i}" for i in range(num)])
-    found = choose(SortedErrors(ids, ids, np.full(num, 5), np.arange(num, dtype=float), {}))
+    found = choose(SortedErrors(ids, ids, np.full(num, 5), np.arange(num, dtype=float), {}), (10, 50, 90))
     assert 1 <= len(found) <= num
 
 
