@@ -198,7 +198,7 @@ class Autoencoder:
         """Shard rows of the model's modalities."""
         if isinstance(samples, pa.Table):
             needed = self.trained.fitted.columns(self.modalities)
-            missing = [n for n in needed if n not in samples.column_names]
+            missing = [n for n in needed if n not in (*samples.column_names, "object_id")]
             if missing:
                 raise DataError(f"the table lacks {', '.join(missing)}: read those columns too")
             return samples.combine_chunks()

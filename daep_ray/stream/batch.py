@@ -27,6 +27,8 @@ class Layout:
     category_sizes: tuple[int, ...] = ()  # C vocabularies
     num_metadata: int = 0  # continuous metadata
     metadata_sizes: tuple[int, ...] = ()  # vocabularies of categorical metadata
+    metadata_names: tuple[str, ...] = ()  # of the continuous ones; empty: not known
+    metadata_scales: tuple[float, ...] = ()  # 1 in standardised metadata, in the declared unit
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -91,10 +93,19 @@ class PackedSequence:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """A batch of samples: `sequences[modality]`, every one with the same B samples in order."""
+    """A batch of samples: `sequences[modality]`, every one with the same B samples in order.
+
+    Several samples may be of one object (a light curve paired with each of its spectra).
+    """
 
     sample_ids: tuple[str, ...]
     sequences: Mapping[str, PackedSequence]
+    object_ids: tuple[str, ...] = ()  # empty: not known
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Whose samples they are; without object ids each sample is its own object."""
+        return self.object_ids or self.sample_ids
 
     @property
     def num_samples(self) -> int:

@@ -29,14 +29,20 @@ def pack(
     """The table's rows, in order. With an `epoch`, augmented for (seed, epoch, sample id)."""
     flats = fitted.apply(table, modalities, seed=seed, epoch=epoch)
     sample_ids = tuple(table.column("sample_id").to_pylist())
-    return from_flats(fitted, sample_ids, flats)
+    has_objects = "object_id" in table.column_names
+    object_ids = tuple(table.column("object_id").to_pylist()) if has_objects else ()
+    return from_flats(fitted, sample_ids, flats, object_ids)
 
 
 def from_flats(
-    fitted: FittedRecipe, sample_ids: tuple[str, ...], flats: dict[str, FlatSequence]
+    fitted: FittedRecipe,
+    sample_ids: tuple[str, ...],
+    flats: dict[str, FlatSequence],
+    object_ids: tuple[str, ...] = (),
 ) -> PackedBatch:
     """A batch of what `FittedRecipe.apply` returned; keep the flats to invert results."""
-    return PackedBatch(sample_ids, {m: _sequence(fitted, m, flat) for m, flat in flats.items()})
+    sequences = {m: _sequence(fitted, m, flat) for m, flat in flats.items()}
+    return PackedBatch(sample_ids, sequences, object_ids)
 
 
 def _sequence(fitted: FittedRecipe, name: str, flat: FlatSequence) -> PackedSequence:

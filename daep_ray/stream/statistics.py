@@ -73,7 +73,7 @@ def _left_out(folder: ShardFolder, draft: FittedRecipe, lengths: pa.Table) -> pa
         kept = lengths.column(f"{name}.length").to_numpy()
         raw = lengths.column(f"{name}.raw_length").to_numpy()
         for rows in _blocks(np.flatnonzero((kept == 0) & (raw > 0))):
-            table = read_rows(folder, rows, ["object_id", *draft.columns([name])])
+            table = read_rows(folder, rows, draft.columns([name]))
             found.append(_excluded(draft, name, table))
     return pa.concat_tables(found)
 

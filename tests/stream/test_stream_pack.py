@@ -125,6 +125,28 @@ def test_types_and_shapes(table, fitted):
     assert layout["spectrum"].metadata_sizes == (3,)
 
 
+def test_whose_samples_they_are(table, fitted):
+    """Known where the table says so; otherwise each sample stands for itself."""
+    batch = pack(fitted, table, BOTH)
+    assert batch.objects == batch.object_ids == tuple(table.column("object_id").to_pylist())
+    assert len(set(batch.objects)) < len(set(batch.sample_ids))
+    assert batch.to("cpu").query().only("spectrum").objects == batch.objects
+    bare = pack(fitted, table.drop_columns("object_id"), BOTH)
+    assert bare.objects == batch.sample_ids
+    assert "object_id" in fitted.columns(BOTH)
+
+
+def test_names_and_scales_of_metadata(table, fitted):
+    layout = layouts(fitted, BOTH)["spectrum"]
+    phase = table.column("spectrum.phase").to_numpy()
+    packed = pack(fitted, table, BOTH).sequences["spectrum"].metadata
+    place = layout.metadata_names.index("phase")
+    known = np.flatnonzero(np.isfinite(phase))[:2]
+    apart = float(packed[known[1], place] - packed[known[0], place])
+    expected = phase[known[1]] - phase[known[0]]
+    assert apart * layout.metadata_scales[place] == pytest.approx(expected, rel=1e-4)
+
+
 def test_missing_metadata_is_zero_and_unknown(table, fitted):
     s = pack(fitted, table, ["spectrum"]).sequences["spectrum"]
     phase = table.column("spectrum.phase").to_numpy()
