@@ -71,6 +71,31 @@ def fill_flops(
     return sum(one, Flops(-2.0 * shown * model.width))
 
 
+def experts_training_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, num_draws: int
+) -> Flops:
+    """One training step of a mixture of experts with `num_draws` codes per expert; the samples'
+    lengths stand side by side in every modality, 0: absent."""
+    outputs = 2 * model.bottleneck.width
+    encode = [encode_flops(model, layouts, {m: ns}, outputs) for m, ns in lengths.items()]
+    return 3 * sum(encode, all_pairs_flops(model, layouts, lengths, num_draws))
+
+
+def all_pairs_flops(
+    model: ModelConfig, layouts: Mapping[str, Layout], lengths: Lengths, num_draws: int
+) -> Flops:
+    """Every code of every present modality's expert decoded to every modality that is present."""
+    num_present = [sum(n > 0 for n in ns) for ns in zip(*lengths.values(), strict=True)]
+    asked = {
+        m: [n for n, times in zip(ns, num_present, strict=True) if n for _ in range(times)]
+        for m, ns in lengths.items()
+    }
+    code = model.bottleneck.length * model.bottleneck.width * model.width
+    num_pairs = sum(map(len, asked.values()))
+    once = condition_flops(model, layouts, asked) + Flops(2.0 * (num_draws - 1) * num_pairs * code)
+    return once + num_draws * denoise_flops(model, layouts, asked, is_noisy=False)
+
+
 def encode_flops(
     model: ModelConfig,
     layouts: Mapping[str, Layout],

@@ -11,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from daep_ray.diffusion.samplers import DDIMConfig, OneStepConfig
 from daep_ray.errors import ConfigError
+from daep_ray.nn import cost
 from daep_ray.nn.config import BottleneckConfig, ModelConfig
 from daep_ray.objectives import build_objective
 from daep_ray.objectives.base import Code
@@ -434,6 +437,34 @@ def translated(bound: str, num_steps: int) -> tuple[float, float]:
     assert known is not None
     assert truth is not None
     return float((drawn - truth).abs().mean()), float((known.mean() - truth).abs().mean())
+
+
+@pytest.mark.parametrize(
+    "lengths", [{"m": [50] * 3, "n": [20] * 3}, {"m": [50] * 3, "n": [20, 0, 20]}]
+)
+@pytest.mark.parametrize("stages", ["two_stage", "single_stage"])
+def test_the_arithmetic_is_counted(lengths: dict[str, list[int]], stages: str) -> None:
+    """Against torch's counter, fused attention switched off; where a sample lacks a modality the
+    decoders alone, because the encoders' padding is computed and not counted."""
+    model = model_of(stages)
+    objective, batch = mmvae(model, num_draws=3), batch_of(lengths)
+    noise, layouts = Noise(0, 0, batch.sample_ids), {m: LAYOUTS[m] for m in NAMES}
+    is_whole = all(map(all, lengths.values()))
+    experts = objective.experts(batch)
+    sample, expert = experts.is_present.nonzero(as_tuple=True)
+    z = objective._codes(experts, sample, expert, noise)
+    weight, _ = objective._weights(objective._lengths(batch))
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        if is_whole:
+            objective(batch, noise)
+        else:
+            objective._log_likelihood(z, experts, sample, batch, weight)
+    ours = (
+        cost.experts_training_flops(model, layouts, lengths, 3).total / 3
+        if is_whole
+        else cost.all_pairs_flops(model, layouts, lengths, 3).total
+    )
+    assert ours == counter.get_total_flops()
 
 
 @pytest.mark.slow
