@@ -132,7 +132,12 @@ def inspect(
 def train(
     data: Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the training.")],
-    preset: Annotated[str, typer.Option(help="smoke, laptop or cluster.")] = "laptop",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="smoke, laptop or cluster; +published_code behind it: that code's choices."
+        ),
+    ] = "laptop",
     modality: Annotated[str | None, typer.Option(help="Default: the survey's first.")] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="One of `daep-ray recipes`.")

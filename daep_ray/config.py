@@ -5,15 +5,16 @@ Settings that choose code stand beside that code (`nn/config.py`, `objectives/`,
 command line and for study axes: `--set model.bottleneck.length=8`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from daep_ray.diffusion.samplers import DPMSolverConfig, SamplerConfig
 from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives import ObjectiveConfig
 from daep_ray.objectives.daep import DaepConfig
+from daep_ray.published import PUBLISHED
 from daep_ray.settings import Settings, canonical_hash, override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.named import named_recipe
@@ -113,6 +114,20 @@ class RunConfig(Settings):
     runtime: RuntimeConfig = RuntimeConfig()
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _guidance_is_learnt(self) -> Self:
+        guidance = self.evaluation.sampler.guidance
+        if (
+            isinstance(self.objective, DaepConfig)
+            and guidance != 1
+            and not self.objective.code_drop
+        ):
+            raise ValueError(
+                f"evaluation.sampler.guidance {guidance:g} needs a model that learns to do without "
+                "a code: set objective.code_drop to 0.1, or guidance to 1"
+            )
+        return self
+
 
 # settings that do nothing in a training on one modality
 _OF_SEVERAL = {
@@ -200,14 +215,24 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset(name: str) -> RunConfig:
-    """The preset's configuration.
+    """The configuration of a preset, `smoke`, or of one with the published code's choices on top
+    (`published.py`), `smoke+published_code`.
 
     Raises:
         ConfigError: no such preset.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}")
-    return override(RunConfig(), PRESETS[name])
+    size, plus, choices = name.partition("+")
+    if size not in PRESETS or (plus and choices not in PUBLISHED):
+        raise ConfigError(
+            f"unknown preset {name!r}: choose one of {', '.join(PRESETS)}, with one of "
+            f"{', '.join(f'+{n}' for n in PUBLISHED)} behind it if you like"
+        )
+    return override(RunConfig(), {**PRESETS[size], **PUBLISHED.get(choices, {})})
+
+
+def size_of(preset_name: str) -> str:
+    """The preset without the choices put on top: `smoke` of `smoke+published_code`."""
+    return preset_name.partition("+")[0]
 
 
 def configure(

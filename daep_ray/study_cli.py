@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from daep_ray.cli import run_app
-from daep_ray.config import PRESETS, RunConfig, preset
+from daep_ray.config import PRESETS, RunConfig, preset, size_of
 from daep_ray.errors import ConfigError, UserError, require_writable
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.read import ShardFolder
@@ -195,7 +195,7 @@ def _synthetic(options: Options) -> Path:
     """The built-in survey beside OUT, made on first use."""
     from daep_ray.shards.ingest import ingest
 
-    asked = SYNTHETIC[options.preset]
+    asked = SYNTHETIC[size_of(options.preset)]
     folder = options.out.parent / f"data-synthetic-{canonical_hash(asked, 8)}"
     if not (folder / "manifest.json").is_file():
         counts = ingest("synthetic", None, folder, asked, overwrite=folder.exists())
@@ -214,7 +214,7 @@ def _design(
     modality = options.modality
     if modality is None and options.data is None and not base.modalities:
         modality = SYNTHETIC_MODALITY
-    spec = build(resolve(base, manifest, modality, options.recipe), options.preset)
+    spec = build(resolve(base, manifest, modality, options.recipe), size_of(options.preset))
     spec = replace(spec, preset=options.preset).with_settings(assignments)
     if options.seeds is not None:
         spec = replace(spec, seeds=tuple(range(options.seeds)))

@@ -15,9 +15,11 @@ from daep_ray.config import (
     configure,
     evaluation_fingerprint,
     preset,
+    size_of,
     training_fingerprint,
 )
 from daep_ray.errors import ConfigError
+from daep_ray.published import PUBLISHED
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.manifest import Manifest
 from daep_ray.shards.read import ShardFolder
@@ -33,10 +35,34 @@ def changed(manifest: Manifest, **overrides: object) -> RunConfig:
     return configure(manifest, "smoke", "photometry", dotted)
 
 
+@pytest.mark.parametrize("choices", ["", *(f"+{name}" for name in PUBLISHED)])
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_valid_and_survive_json(name: str) -> None:
-    config = preset(name)
+def test_presets_are_valid_and_survive_json(name: str, choices: str) -> None:
+    config = preset(name + choices)
     assert RunConfig.parse(json.loads(config.model_dump_json())) == config
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_published_choices_change_no_size(name: str) -> None:
+    ours, theirs = preset(name), preset(f"{name}+published_code")
+    assert theirs.model.width == ours.model.width
+    assert theirs.model.encoder.num_layers == ours.model.encoder.num_layers
+    assert theirs.model.decoder.num_layers == ours.model.decoder.num_layers
+    assert theirs.optimisation.num_objects == ours.optimisation.num_objects
+    assert size_of(f"{name}+published_code") == name
+
+
+@pytest.mark.parametrize("name", ["gigantic", "smoke+published", "published_code", "smoke+"])
+def test_an_unknown_preset_is_one_sentence(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"smoke, laptop, cluster.*published_code_vae"):
+        preset(name)
+
+
+def test_guidance_is_refused_before_a_training_that_does_not_prepare_it() -> None:
+    guided = {"evaluation.sampler.guidance": 2.0}
+    with pytest.raises(ConfigError, match=r"objective\.code_drop"):
+        override(RunConfig(), guided)
+    override(RunConfig(), {**guided, "objective.code_drop": 0.1})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ LAYERS = (
     {"shards"},
     {"stream"},
     {"nn", "diffusion"},
-    {"objectives"},
+    {"objectives", "published"},
     {"config"},
     {"train"},
     {"evaluate"},

@@ -26,12 +26,15 @@ class TokenizerConfig(Settings):
 
     `reads_error`: the encoder is told the measurement error of each value (its logarithm, and
     whether it is known), so that it can trust a good measurement more than a poor one.
+
+    `has_mlp`: an MLP on the sinusoids (the published daep), or one matrix (its VAE).
     """
 
     position_scale: PositiveFloat | tuple[PositiveFloat, ...] = 30.0
     lowest_scale: PositiveFloat = 0.5
     num_frequencies: PositiveInt = 32
     reads_error: bool = False
+    has_mlp: bool = True
 
     def scales(self, num_positions: int) -> tuple[float, ...]:
         """The highest frequency of each of `num_positions` axes, rad per z unit."""

@@ -169,7 +169,8 @@ def _latent_block(model: ModelConfig, num_latents: int, num_rows: int, longest: 
 
 def _place(model: ModelConfig, layout: Layout, num_rows: int) -> Flops:
     features = 2 * model.tokenizer.num_frequencies * layout.num_positions
-    return Flops(2.0 * num_rows * (features * model.width + model.width**2))
+    second = model.width**2 if model.tokenizer.has_mlp else 0
+    return Flops(2.0 * num_rows * (features * model.width + second))
 
 
 def _number(model: ModelConfig, num_features: int) -> Flops:

@@ -105,8 +105,12 @@ class Tokenizer(nn.Module):
                 f"has {layout.num_positions} positions: give one number, or one per position"
             )
         self.sinusoids = Sinusoids(scales, config.lowest_scale, config.num_frequencies)
-        self.position = nn.Sequential(
-            linear(self.sinusoids.num_features, width), nn.SiLU(), linear(width, width, 3.0)
+        self.position = (
+            nn.Sequential(
+                linear(self.sinusoids.num_features, width), nn.SiLU(), linear(width, width, 3.0)
+            )
+            if config.has_mlp
+            else linear(self.sinusoids.num_features, width)
         )
         self.categories = nn.ModuleList(nn.Embedding(size, width) for size in layout.category_sizes)
         self.value = nn.Parameter(torch.randn(1, 1, width)) if has_value else None
