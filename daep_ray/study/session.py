@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daep_ray.errors import ConfigError
+from daep_ray.errors import ConfigError, storage_error
 from daep_ray.study.lock import create_lock, read_holder
 
 OBJECT_STORE_BYTES = 200 * 2**20  # small tables only: workers read the shards themselves
@@ -57,14 +57,22 @@ def _has_own_token_settings() -> bool:
 
 @functools.cache
 def temporary_folder() -> Path:
-    """A short folder of this process alone, gone when it ends; those of killed ones go too."""
+    """A short folder of this process alone, gone when it ends; those of killed ones go too.
+
+    Raises:
+        StorageError: the folder for temporary files cannot be written.
+    """
     wanted = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
     parent = Path(wanted if len(wanted) <= _LONGEST_TEMP else "/tmp")
     for owner in parent.glob(f"{_PREFIX}*/owner"):
         holder = read_holder(owner)
         if holder and holder.host == socket.gethostname() and holder.is_dead_here():
             remove(owner.parent)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    except OSError as error:
+        raise storage_error(error, parent) from error
     create_lock(folder / "owner")
     atexit.register(remove, folder)
     return folder
