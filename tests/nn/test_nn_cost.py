@@ -15,6 +15,7 @@ from daep_ray.nn.config import (
     ModelConfig,
     OneStageEncoderConfig,
     SingleStageDecoderConfig,
+    TokenizerConfig,
     TwoStageDecoderConfig,
     TwoStageEncoderConfig,
 )
@@ -30,17 +31,24 @@ LENGTHS = [50, 50, 50]
 ENCODERS = [
     OneStageEncoderConfig(num_layers=2),
     TwoStageEncoderConfig(num_layers=1, num_latents=6),
+    TwoStageEncoderConfig(num_layers=3, num_latents=6, is_shared=True),
 ]
 DECODERS = [
     TwoStageDecoderConfig(num_layers=2, num_latents=5),
     TwoStageDecoderConfig(num_layers=1, num_latents=70, reads_noisy=False),
     SingleStageDecoderConfig(num_layers=2),
+    TwoStageDecoderConfig(num_layers=3, num_latents=5, is_shared=True, time="adaln"),
+    TwoStageDecoderConfig(num_layers=3, num_latents=5, reads_noisy=False, is_chained=False),
+    SingleStageDecoderConfig(num_layers=2, is_shared=True, time="adaln"),
 ]
 
 
+@pytest.mark.parametrize("tokenizer", [TokenizerConfig(), TokenizerConfig(has_mlp=False)])
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda c: c.kind)
-def test_encoding(encoder: EncoderConfig, make_sequence: Callable) -> None:
-    model = ModelConfig(width=32, num_heads=4, encoder=encoder)
+def test_encoding(
+    encoder: EncoderConfig, tokenizer: TokenizerConfig, make_sequence: Callable
+) -> None:
+    model = ModelConfig(width=32, num_heads=4, encoder=encoder, tokenizer=tokenizer)
     module, sequence = Encoder(model, LAYOUT, 3), make_sequence(LENGTHS, LAYOUT)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         module(sequence)

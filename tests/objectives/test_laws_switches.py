@@ -43,7 +43,7 @@ SWITCHED: dict[str, Case] = {
 }
 
 
-@pytest.fixture(params=SWITCHED.values(), ids=SWITCHED)
+@pytest.fixture(params=SWITCHED.values(), ids=list(SWITCHED))
 def case(request: pytest.FixtureRequest) -> Case:
     return request.param
 
