@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray import cli_data, cli_recipes
+from daep_ray import cli_data, cli_recipes, cli_use
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -210,24 +210,6 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
 
 
 @app.command()
-def embed(run: Run, data: Data, out: Out) -> None:
-    """Write every sample's code as Parquet.
-
-    One row per sample: sample id, object id, split, labels, code.
-
-    \b
-    daep-ray embed runs/snid data/snid --out codes
-    """
-    from daep_ray.evaluate.embed import embed_folder
-    from daep_ray.shards.read import ShardFolder
-    from daep_ray.train.checkpoint import load_model
-
-    shards, trained = ShardFolder.open(data), load_model(run)
-    path, num_rows = embed_folder(trained, shards, output_folder(out))
-    print(f"{num_rows:,} codes: {path}")
-
-
-@app.command()
 def report(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a study.")],
 ) -> None:
@@ -243,6 +225,10 @@ def report(
     print(f"report: {build(out)}")
 
 
+app.command()(cli_use.embed)
+app.command()(cli_use.reconstruct)
+app.command()(cli_use.translate)
+app.command()(cli_use.sample)
 app.command()(cli_data.merge)
 app.command()(cli_data.audit)
 app.command()(cli_recipes.recipes)

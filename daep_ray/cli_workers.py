@@ -1,4 +1,4 @@
-"""The Ray session of `daep-ray train --workers N`, and its progress on standard output. [ray]
+"""The Ray sessions of commands with `--workers N`, and the progress of a training. [ray]
 
 In: a configuration and the training's folder. Ray's own chatter stays in its log files; progress is
 told from the learning curve that the workers write.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.data
 
 from daep_ray.config import RunConfig
 from daep_ray.study import session
@@ -40,13 +41,34 @@ def ray_workers(config: RunConfig, folder: Path, echo: Callable[[str], None]) ->
         ray.shutdown()
 
 
+@contextmanager
+def ray_jobs(num_workers: int, num_threads: int, asked: str | None) -> Iterator[None]:
+    """A quiet Ray session for one Ray Data job, of our own or on the cluster `asked` for.
+
+    Raises:
+        ConfigError: nothing answers at that address.
+    """
+    address = session.address_of_cluster(asked)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    if address is not None:
+        _connect(address)
+    else:
+        room = session.resources(
+            session.num_cores(), num_threads=num_threads, num_workers=num_workers, num_datasets=1
+        )
+        _start(room.num_cpus)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def _start_ray(config: RunConfig) -> None:
     """Connect to the cluster of RAY_ADDRESS or of the job, or start a session of our own."""
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     address = session.address_of_cluster(None)
     if address is not None:
-        session.check_reachable(address)
-        ray.init(address=address, **quiet)
+        _connect(address)
         return
     runtime = config.runtime
     room = session.resources(
@@ -55,12 +77,24 @@ def _start_ray(config: RunConfig) -> None:
         num_workers=runtime.num_workers,
         num_datasets=runtime.num_workers,
     )
+    _start(room.num_cpus)
+
+
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+
+
+def _connect(address: str) -> None:
+    session.check_reachable(address)
+    ray.init(address=address, **_QUIET)
+
+
+def _start(num_cpus: int) -> None:
     ray.init(
         address="local",
-        num_cpus=room.num_cpus,
+        num_cpus=num_cpus,
         include_dashboard=False,
         _temp_dir=str(session.temporary_folder()),
-        **quiet,
+        **_QUIET,
     )
 
 

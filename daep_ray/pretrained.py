@@ -1,55 +1,64 @@
 """A trained model in three lines, for a notebook:
 
-    model = Autoencoder.from_pretrained("runs/snid")
-    codes = model.embed(samples)                          # (S, length, width)
-    pictures = model.reconstruct(samples, num_draws=16)   # physical units
+    model = Autoencoder.from_pretrained("runs/snid")     # or s3://bucket/prefix
+    codes = model.embed(samples)                         # (S, length, width)
+    pictures = model.reconstruct(samples, num_draws=16)  # physical units
 
-In: samples (`daep_ray.sample.Sample`, raw values in the units of `model.modalities`) or a table of
-shard rows. The recipe and its statistics come from the checkpoint; nothing else is needed. What
-the model cannot use is told in one sentence (DataError); a result is never NaN.
+In: samples in any form of `evaluate/forms.py`, raw values in the units of `model.modalities`. Out:
+the same form. The recipe and its statistics come from the checkpoint; nothing else is needed. What
+the model cannot use is told in one sentence (DataError; in tables, the column `flag`), what lies
+outside its training is flagged; a result is never NaN.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from daep_ray.diffusion.samplers import SamplerConfig
-from daep_ray.errors import DataError
-from daep_ray.objectives.masking import shown_query
-from daep_ray.sample import Category, Modality, Sample, Sequence
-from daep_ray.shards.schema import table_from_samples
-from daep_ray.stream.batch import PackedBatch
-from daep_ray.stream.flat import FlatSequence, list_lengths, list_values
-from daep_ray.stream.noise import Noise
-from daep_ray.stream.pack import from_flats
+from daep_ray.errors import CheckpointError, DataError
+from daep_ray.evaluate.answer import Answer, Ask, Said, answers, check_ask, read
+from daep_ray.evaluate.answer_table import as_table, schema
+from daep_ray.evaluate.embed import NOT_FINITE, encoded
+from daep_ray.evaluate.forms import Given, given
+from daep_ray.sample import Modality
+from daep_ray.shards.schema import ID_COLUMNS, table_from_samples
+from daep_ray.study.address import is_address
+from daep_ray.study.download import downloaded
 from daep_ray.train.checkpoint import Trained, load_model
 
-Samples: TypeAlias = list[Sample] | pa.Table
+Names = str | tuple[str, ...] | list[str] | None
+Places = Mapping[str, Any] | list[Any] | None
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One sample in one modality, at the N measurements that the recipe kept; declared units."""
+    """One sample in one modality, at N places; declared units."""
 
     positions: dict[str, np.ndarray]  # (N,) by axis, as given
     categories: dict[str, np.ndarray]  # (N,) words by category
-    measured: np.ndarray  # (N,) the values that were given
+    measured: np.ndarray | None  # (N,) the values that were given, None at places asked for
     mean: np.ndarray  # (N,) the mean of the draws, taken in standardised units
-    draws: np.ndarray  # (K, N)
+    draws: np.ndarray  # (K, N); where quantiles were asked for, these
+    flag: str = ""  # what to know of it: outside the training's range, left out
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """Consecutive samples ready for the model."""
+def load_trained(address: str) -> Trained:
+    """A model in a folder, or in a bucket (kept in the user's cache folder).
 
-    table: pa.Table
-    flats: dict[str, FlatSequence]
-    batch: PackedBatch
+    Raises:
+        CheckpointError: a file is missing or broken. StorageError: the bucket does not answer.
+    """
+    if not is_address(address):
+        return load_model(Path(address))
+    folder = downloaded(address)
+    if folder is None:
+        raise CheckpointError(f"no trained model at {address}: give the folder of a training")
+    return load_model(folder)
 
 
 class Autoencoder:
@@ -60,12 +69,12 @@ class Autoencoder:
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, device: str = "cpu") -> Self:
-        """Load what `daep-ray train` has written.
+        """Load what `daep-ray train` has written, or a study has put into a bucket.
 
         Raises:
-            CheckpointError: a file is missing or broken.
+            CheckpointError: a file is missing or broken. StorageError: a bucket does not answer.
         """
-        trained = load_model(Path(folder))
+        trained = load_trained(str(folder))
         return cls(replace(trained, objective=trained.objective.to(device)))
 
     @property
@@ -80,188 +89,215 @@ class Autoencoder:
         return bottleneck.length, bottleneck.width
 
     @torch.inference_mode()
-    def embed(self, samples: Samples) -> np.ndarray:
+    def embed(self, samples: Any, source: Names = None) -> np.ndarray:
         """(S, length, width) float32: the code of every sample, in the order given.
+
+        `source`: the modalities that it is made from, None for all.
 
         Raises:
             DataError: a sample that the model cannot read; it is named.
         """
-        codes = [np.zeros((0, *self.code_shape), np.float32)]
-        for part in self._packed(samples, self.trained.config.evaluation.token_budget):
-            points = self.trained.objective.encode(part.batch).point.float().cpu().numpy()
-            _require_finite(part.batch.sample_ids, np.isfinite(points).all((1, 2)))
-            codes.append(points)
+        what = given(samples, self.trained.fitted, tuple(self.modalities))
+        ask = Ask(self._names(source), ())
+        check_ask(self.trained, ask)
+        codes, budget = [np.zeros((0, *self.code_shape), np.float32)], self._budget
+        for part in read(self.trained, what.table, ask.source, budget):
+            _refuse(part.rows, part.refusals)
+            code, _ = encoded(self.trained, part)["code"]
+            bad = np.flatnonzero(~np.isfinite(code).all((1, 2)))
+            _refuse(part.rows, {int(i): NOT_FINITE for i in bad})
+            codes.append(code)
         return np.concatenate(codes)
 
-    @torch.inference_mode()
     def reconstruct(
         self,
-        samples: Samples,
+        samples: Any,
         num_draws: int = 8,
         sampler: SamplerConfig | None = None,
         seed: int = 0,
-    ) -> list[dict[str, Reconstruction]]:
-        """Every sample's reconstruction by modality, in the order given; absent ones are left out.
+        *,
+        at: Places = None,
+        from_reference: bool = False,
+        quantiles: tuple[float, ...] = (),
+    ) -> Any:
+        """Every sample's reconstruction, in the order and form given.
 
-        Draws are keyed by (seed, sample id): the same whatever the company. `sampler` None takes
-        the one of the model's configuration. A masked autoencoder is shown a share of the values
-        (`evaluation.visible_share`), which come back as they are.
+        `at` None answers at the measurements that the recipe kept; else at the places asked for,
+        `{"time": [...], "band": "g"}`, the same for all samples or a list with one per sample;
+        with several modalities `{"photometry": {...}, ...}`. Positions are in the declared unit;
+        with `from_reference` they are counted from what the recipe counts from (days from peak).
+
+        Lists of `Sample` give a list of `Reconstruction` by modality (absent ones are left out),
+        dicts give dicts, tables tables. Draws are keyed by (seed, sample id): the same whatever
+        the company. `sampler` None takes the one of the configuration. A masked autoencoder is
+        shown a share of the values (`evaluation.visible_share`), which come back as they are.
 
         Raises:
-            DataError: a sample that the model cannot read, or `num_draws` below 1.
+            DataError: a sample or a place that the model cannot use.
         """
-        if num_draws < 1:
-            raise DataError(f"num_draws is {num_draws}: ask for at least 1")
-        settings = self.trained.config.evaluation
-        share = settings.visible_share if self.trained.objective.asks_for_values() else 0.0
-        found: list[dict[str, Reconstruction]] = []
-        for part in self._packed(samples, max(1, settings.token_budget // num_draws)):
-            code = self.trained.objective.encode(part.batch)
-            noise = Noise(seed, 0, part.batch.sample_ids, self._device)
-            draws = self.trained.objective.decode(
-                code,
-                shown_query(part.batch, share, noise),
-                sampler or settings.sampler,
-                num_draws,
-                noise,
-            )
-            by_modality = {m: v.double().cpu().numpy() for m, v in draws.values.items()}
-            found += self._reconstructions(part, by_modality)
-        return found
+        names = tuple(self.modalities)
+        places = self._at(at, names)
+        target = tuple(places) or names
+        draw = (from_reference, num_draws, tuple(quantiles), sampler, seed)
+        return self._answered(samples, Ask(names, target, places, *draw))
+
+    def translate(
+        self,
+        samples: Any,
+        source: Names,
+        target: Names,
+        at: Places = None,
+        num_draws: int = 8,
+        sampler: SamplerConfig | None = None,
+        seed: int = 0,
+        *,
+        from_reference: bool = False,
+        quantiles: tuple[float, ...] = (),
+    ) -> Any:
+        """What the modalities `source` say of `target`: as `reconstruct`, told from these alone.
+
+        Where the recipe scales a sequence by its median and the sample has none in `target`, the
+        answer is in units of that median, and flagged; `at` may say the decimal `log_scale`.
+        """
+        wanted = self._names(target)
+        places = self._at(at, wanted)
+        draw = (from_reference, num_draws, tuple(quantiles), sampler, seed)
+        return self._answered(samples, Ask(self._names(source), wanted, places, *draw))
+
+    def sample(
+        self,
+        at: Mapping[str, Any],
+        num_draws: int = 8,
+        sampler: SamplerConfig | None = None,
+        seed: int = 0,
+        *,
+        quantiles: tuple[float, ...] = (),
+    ) -> dict[str, Reconstruction]:
+        """Draws of the prior, of no sample at all, at the places asked for (counted from what the
+        recipe counts from), by modality.
+
+        Raises:
+            ConfigError: an objective without a prior.
+        """
+        places = self._at(at, tuple(self.modalities))
+        ask = Ask((), tuple(places), places, True, num_draws, tuple(quantiles), sampler, seed)
+        nobody = table_from_samples([], tuple(self.modalities.values()), labels={})
+        row = {f.name: pa.nulls(1, f.type) for f in nobody.schema}
+        row["sample_id"] = row["object_id"] = pa.array(["prior"])
+        (answer,) = answers(self.trained, pa.table(row, schema=nobody.schema), ask)
+        _refuse(answer.rows, answer.refusals)
+        return next(_reconstructions(answer))
 
     @property
-    def _device(self) -> torch.device:
-        return next(self.trained.objective.parameters()).device
+    def _budget(self) -> int:
+        return self.trained.config.evaluation.token_budget
 
-    def _reconstructions(
-        self, part: _Packed, draws: dict[str, np.ndarray]
-    ) -> Iterator[dict[str, Reconstruction]]:
-        """Each sample of the batch by modality; `draws` (K, N) in standardised units."""
-        fitted, columns = self.trained.fitted, {}
-        for m, flat in part.flats.items():
-            physical = fitted.invert_value(m, draws[m], flat)
-            _require_finite(part.batch.sample_ids, _is_finite(physical, flat))
-            mean = fitted.invert_value(m, draws[m].mean(0), flat)
-            columns[m] = (physical, mean, list_values(part.table, f"{m}.value")[flat.kept])
-        for i in range(part.batch.num_samples):
-            found = {}
-            for m, flat in part.flats.items():
-                cut = slice(flat.offsets[i], flat.offsets[i + 1])
-                physical, mean, measured = (column[..., cut] for column in columns[m])
-                if mean.size:
-                    where = self._places(m, part, flat.kept[cut])
-                    found[m] = Reconstruction(*where, measured, mean, physical)
-            yield found
+    def _names(self, names: Names) -> tuple[str, ...]:
+        if names is None:
+            return tuple(self.modalities)
+        return (names,) if isinstance(names, str) else tuple(names)
 
-    def _places(
-        self, modality: str, part: _Packed, kept: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Positions and category words of measurements, as they were given."""
-        declared = self.modalities[modality]
-        positions = {
-            a.name: list_values(part.table, f"{modality}.{a.name}")[kept]
-            for a in declared.positions
-        }
-        words = {
-            c.name: np.array(c.vocabulary)[list_values(part.table, f"{modality}.{c.name}")[kept]]
-            for c in declared.categories
-        }
-        return positions, words
-
-    def _packed(self, samples: Samples, token_budget: int) -> Iterator[_Packed]:
-        """The samples in order, cut into batches of at most `token_budget` measurements."""
-        table, fitted = self._table(samples), self.trained.fitted
-        names = tuple(self.modalities)
-        tokens = np.sum([list_lengths(table, f"{m}.value") for m in names], axis=0)
-        start = 0
-        while start < table.num_rows:
-            within = np.cumsum(tokens[start:]) <= token_budget
-            stop = start + max(1, int(within.sum()))
-            rows = table.slice(start, stop - start)
-            flats = fitted.apply(rows, names)
-            self._require_measurements(rows, flats)
-            batch = from_flats(fitted, tuple(rows["sample_id"].to_pylist()), flats)
-            yield _Packed(rows, flats, batch.to(self._device))
-            start = stop
-
-    def _require_measurements(self, table: pa.Table, flats: dict[str, FlatSequence]) -> None:
-        lengths = np.sum([flat.lengths for flat in flats.values()], axis=0)
-        raw = np.sum([list_lengths(table, f"{m}.value") for m in flats], axis=0)
-        for i in np.flatnonzero(lengths == 0):
-            why = "left after the recipe's selection" if raw[i] else "that is finite"
+    def _at(self, at: Places, targets: tuple[str, ...]) -> dict[str, Any]:
+        """Places by modality."""
+        if at is None:
+            return {}
+        if isinstance(at, Mapping) and at and set(at) <= set(self.modalities):
+            return dict(at)
+        if len(targets) != 1:
             raise DataError(
-                f"sample {table['sample_id'][int(i)].as_py()!r} has no measurement of "
-                f"{' or '.join(flats)} {why}: leave it out"
+                f"`at` says nothing of which modality: write {{'{targets[0]}': {{...}}}}"
             )
+        return {targets[0]: at}
 
-    def _table(self, samples: Samples) -> pa.Table:
-        """Shard rows of the model's modalities."""
-        if isinstance(samples, pa.Table):
-            needed = self.trained.fitted.columns(self.modalities)
-            missing = [n for n in needed if n not in (*samples.column_names, "object_id")]
-            if missing:
-                raise DataError(f"the table lacks {', '.join(missing)}: read those columns too")
-            return samples.combine_chunks()
-        if not isinstance(samples, list | tuple):
-            raise DataError(f"samples is a {type(samples).__name__}: give a list of Sample")
-        return table_from_samples(
-            [self._readable(s) for s in samples], tuple(self.modalities.values()), labels={}
+    def _answered(self, samples: Any, ask: Ask) -> Any:
+        what = given(samples, self.trained.fitted, tuple(self.modalities))
+        ids = [n for n in ID_COLUMNS if n in what.table.column_names]
+        wanted = schema(self.trained, ask, ids)
+        check_ask(self.trained, ask)
+        found = _with_dropped(answers(self.trained, what.table, ask), what)
+        if what.kind == "arrow":
+            return pa.concat_tables(
+                [wanted.empty_table(), *(as_table(a, ask, wanted) for a in found)]
+            )
+        by_sample = []
+        for answer in found:
+            _refuse(answer.rows, answer.refusals)
+            by_sample += list(_reconstructions(answer))
+        return _in_form(what, by_sample, ask, self.modalities)
+
+
+def _with_dropped(found: Iterator[Answer], what: Given) -> Iterator[Answer]:
+    """Measurements that are not finite were left out before the rows were made: say so."""
+    start = 0
+    for answer in found:
+        here = what.num_dropped[start : start + answer.rows.num_rows]
+        start += answer.rows.num_rows
+        remarks = {i: list(words) for i, words in answer.remarks.items()}
+        for i in np.flatnonzero(here):
+            told = f"{here[i]:,} measurements that are not finite were left out"
+            remarks.setdefault(int(i), []).insert(0, told)
+        yield replace(answer, remarks=remarks)
+
+
+def _reconstructions(answer: Answer) -> Iterator[dict[str, Reconstruction]]:
+    """Each row of the batch by modality; one without an answer is left out."""
+    told = answer.flags()
+    for i in range(answer.rows.num_rows):
+        found = {}
+        for m, said in answer.said.items():
+            cut = slice(said.offsets[i], said.offsets[i + 1])
+            if cut.stop > cut.start:
+                found[m] = _cut(said, cut, told[i])
+        yield found
+
+
+def _cut(said: Said, cut: slice, flag: str) -> Reconstruction:
+    return Reconstruction(
+        {name: values[cut] for name, values in said.positions.items()},
+        {name: words[cut] for name, words in said.categories.items()},
+        None if said.measured is None else said.measured[cut],
+        said.mean[cut],
+        said.draws[:, cut],
+        flag,
+    )
+
+
+def _refuse(rows: pa.Table, refusals: Mapping[int, str]) -> None:
+    for i in sorted(refusals):
+        name = rows["sample_id"][i].as_py()
+        advice = "" if ":" in refusals[i] else ": leave it out"
+        raise DataError(f"sample {name!r} {refusals[i]}{advice}")
+
+
+def _in_form(
+    what: Given,
+    found: list[dict[str, Reconstruction]],
+    ask: Ask,
+    modalities: Mapping[str, Modality],
+) -> Any:
+    """As the samples were given."""
+    if what.kind == "samples":
+        return found
+    ids = what.table["sample_id"].to_pylist()
+    if what.kind == "astropy":
+        from daep_ray.evaluate.astropy_tables import measurement_tables
+
+        columns = [{m: _plain(r, ask) for m, r in one.items()} for one in found]
+        tables = measurement_tables(ids, columns, {m: modalities[m] for m in ask.target})
+        return tables if len(modalities) > 1 else next(iter(tables.values()))
+    dicts = []
+    for name, one in zip(ids, found, strict=True):
+        flag = next((r.flag for r in one.values()), "")
+        dicts.append(
+            {"sample_id": name, **{m: _plain(r, ask) for m, r in one.items()}, "flag": flag}
         )
-
-    def _readable(self, sample: Sample) -> Sample:
-        """Without what the model does not read, words of categories as codes."""
-        sequences = {
-            m: _with_codes(sample, declared, sample.sequences[m])
-            for m, declared in self.modalities.items()
-            if m in sample.sequences and len(sample.sequences[m])
-        }
-        if not sequences:
-            has = ", ".join(sample.sequences) or "nothing"
-            raise DataError(
-                f"sample {sample.sample_id!r} has {has}, but this model reads "
-                f"{' or '.join(self.modalities)}: leave it out"
-            )
-        return replace(sample, sequences=sequences, labels={})
+    return dicts[0] if what.is_one else dicts
 
 
-def _with_codes(sample: Sample, modality: Modality, sequence: Sequence) -> Sequence:
-    """Categories as codes of the model's vocabulary, whether given as words or as codes."""
-    categories = dict(sequence.categories)
-    for category in modality.categories:
-        if category.name in categories:
-            given = np.asarray(categories[category.name])
-            categories[category.name] = _codes(sample, modality, category, given)
-    return replace(sequence, categories=categories)
-
-
-def _codes(sample: Sample, modality: Modality, category: Category, given: np.ndarray) -> np.ndarray:
-    where = f"sample {sample.sample_id!r} has the {category.name}"
-    advice = "leave those measurements out, or call them 'unknown'"
-    num_words = len(category.vocabulary)
-    if given.dtype.kind in "UO":
-        code_of = {word: code for code, word in enumerate(category.vocabulary)}
-        for word in given:
-            if str(word) not in code_of:
-                known = ", ".join(category.vocabulary[1:])
-                raise DataError(f"{where} {str(word)!r}, but this model knows {known}: {advice}")
-        return np.array([code_of[str(word)] for word in given], np.int16)
-    if given.dtype.kind in "iu":
-        for code in given[(given < 0) | (given >= num_words)]:
-            raise DataError(
-                f"{where} code {code}, but this model knows 0 to {num_words - 1}: {advice}"
-            )
-    return given
-
-
-def _is_finite(values: np.ndarray, flat: FlatSequence) -> np.ndarray:
-    """(B,) whether all of (K, N) values of a sample are finite."""
-    bad = np.concatenate([[0], np.cumsum(~np.isfinite(values).all(0))])[flat.offsets]
-    return np.diff(bad) == 0
-
-
-def _require_finite(sample_ids: tuple[str, ...], is_finite: np.ndarray) -> None:
-    for i in np.flatnonzero(~is_finite):
-        raise DataError(
-            f"the model's answer for sample {sample_ids[i]!r} is not finite: its values lie far "
-            "outside those that it was trained on; check their unit"
-        )
+def _plain(one: Reconstruction, ask: Ask) -> dict[str, Any]:
+    """Arrays by name."""
+    found = {**one.positions, **one.categories, "mean": one.mean}
+    if one.measured is not None:
+        found["measured"] = one.measured
+    found["quantiles" if ask.quantiles else "draws"] = one.draws
+    return {**found, "flag": one.flag}

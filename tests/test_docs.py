@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -107,5 +108,6 @@ def test_the_readme_works_from_the_archive_to_the_notebook(
     names: dict[str, Any] = {}
     exec(block, names)
     assert names["codes"].shape == (10, 8, 4)
-    found = names["spectra"][0]["spectrum"]
-    assert found.draws.shape == (16, len(found.mean))
+    found = names["spectra"].to_pylist()[0]
+    assert np.shape(found["spectrum.draws"]) == (16, len(found["spectrum.mean"]))
+    assert len(names["halpha"]["spectrum.mean"][0]) == 3

@@ -261,7 +261,7 @@ def test_an_answer_that_is_not_finite_is_an_error(model: Autoencoder) -> None:
     with torch.no_grad():
         for parameter in broken.parameters():
             parameter.fill_(float("nan"))
-    with pytest.raises(DataError, match="'o0/0' is not finite"):
+    with pytest.raises(DataError, match="'o0/0' has a code that is not finite"):
         Autoencoder(replace(model.trained, objective=broken)).embed([sample(0)])
 
 
@@ -289,7 +289,8 @@ def test_embed_folder_has_a_row_per_sample_with_its_code(
     path, num_rows = embed_folder(model.trained, folder, tmp_path / "codes")
     table = pq.read_table(path)
     assert num_rows == table.num_rows == 60
-    assert table.column_names == ["sample_id", "object_id", "split", "label.class", "code"]
+    assert table.column_names == ["sample_id", "object_id", "split", "label.class", "code", "flag"]
+    assert set(table["flag"].to_pylist()) == {""}
     assert table.schema.field("code").type == pa.list_(pa.float32())
     codes = dict(zip(table["sample_id"].to_pylist(), table["code"].to_pylist(), strict=True))
     direct = model.embed([sample(i) for i in range(60)])
@@ -314,7 +315,7 @@ def test_embed_folder_replaces_whole_files_and_leaves_no_half(
     monkeypatch.setattr(type(model.trained.objective), "encode", fail)
     with pytest.raises(RuntimeError, match="killed"):
         embed_folder(model.trained, folder, tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["codes.parquet"]
+    assert [p.name for p in tmp_path.glob("[!.]*")] == ["codes.parquet"]
     assert path.read_bytes() == before
 
 

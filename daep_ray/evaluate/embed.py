@@ -1,28 +1,24 @@
 """Every sample's code as one Parquet file: what `daep-ray embed` writes.
 
-In: a trained model and a folder of shards. Out: `codes.parquet`, a row per sample that has any of
-the model's modalities, in the shards' order: `sample_id`, `object_id`, `split`, the labels, and
-`code`, list<float32> of length x width floats, row-major; where an objective has a code per
-modality, `code.<modality>` too, null where the sample lacks it. The schema's metadata key
-`daep_ray` (JSON) says shape, modalities and the data's manifest hash.
+In: a trained model and rows of shards. Out: a row per sample, in the shards' order: `sample_id`,
+`object_id`, `split`, the labels, and `code`, list<float32> of length x width floats, row-major;
+where an objective has a code per modality, `code.<modality>` too, null where the sample lacks it;
+`flag`, why there is no code (then null), or what of the sample the training has not seen. The
+schema's metadata key `daep_ray` (JSON) says shape and modalities.
 """
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from daep_ray.errors import DataError, storage_error
-from daep_ray.evaluate.run import check_fits
+from daep_ray.evaluate.answer import Read, flags, read
+from daep_ray.evaluate.parts import Job, run_here
 from daep_ray.shards.read import ShardFolder
 from daep_ray.shards.schema import ID_COLUMNS
-from daep_ray.stream.pack import pack
-from daep_ray.stream.plan import cut_by_tokens
 from daep_ray.train.checkpoint import Trained
 
 FILE = "codes.parquet"
@@ -37,88 +33,62 @@ def embed_folder(trained: Trained, folder: ShardFolder, out: Path) -> tuple[Path
         DataError: the data do not fit the model, or hold nothing that it reads.
         StorageError: `out` cannot be written.
     """
-    check_fits(folder, trained.fitted, trained.config.modalities)
-    path = out / FILE
-    partial = out / f".{FILE}.{os.getpid()}.partial"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        num_rows = _write(partial, _tables(trained, folder))
-        os.replace(partial, path)
-    except OSError as error:
-        raise storage_error(error, path) from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return path, num_rows
-
-
-def _write(path: Path, tables: Iterator[pa.Table]) -> int:
-    """Write the tables one after another; their number of rows."""
-    first = next(tables)
-    num_rows = first.num_rows
-    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
-        writer.write_table(first)
-        for table in tables:
-            writer.write_table(table)
-            num_rows += table.num_rows
-    return num_rows
+    done = run_here(trained, folder, Job(FILE, out, code_tables))
+    return done.path, done.num_rows
 
 
 @torch.inference_mode()
-def _tables(trained: Trained, folder: ShardFolder) -> Iterator[pa.Table]:
-    """The rows of each row group that the model can read, with their codes, in file order."""
-    modalities = trained.config.modalities
-    labels = [f"label.{name}" for name in folder.manifest.labels]
-    names = [*ID_COLUMNS, *labels]
-    inputs = [n for n in trained.fitted.columns(modalities) if n not in names]
-    is_empty = True
-    for shard, group in folder.row_groups():
-        rows, lengths = _readable(trained, folder.read_row_group(shard, group, [*names, *inputs]))
-        if not rows.num_rows:
-            continue
-        tokens = np.sum(list(lengths.values()), axis=0)
-        codes = _codes(trained, rows, tokens)
-        table = rows.select(names)
-        for name, array in codes.items():
-            present = lengths.get(name.removeprefix("code."), tokens) > 0
-            table = table.append_column(name, _lists(array, present))
-        about = {
-            "shape": list(codes["code"].shape[1:]),
-            "modalities": list(modalities),
-            "data": folder.manifest.hash,
-        }
-        is_empty = False
+def code_tables(trained: Trained, rows: pa.Table) -> Iterator[pa.Table]:
+    """The rows' codes, a table per batch."""
+    ids = [n for n in rows.column_names if n in ID_COLUMNS or n.startswith("label.")]
+    budget = trained.config.evaluation.token_budget
+    for part in read(trained, rows, trained.config.modalities, budget):
+        refusals, table = dict(part.refusals), part.rows.select(ids)
+        for name, (codes, is_known) in encoded(trained, part).items():
+            is_finite = np.isfinite(codes).all((1, 2))
+            for i in np.flatnonzero(~is_finite & is_known):
+                refusals[int(i)] = NOT_FINITE
+            table = table.append_column(name, _lists(codes, is_known & is_finite))
+        told = flags(part.rows.num_rows, refusals, part.remarks)
+        table = table.append_column("flag", pa.array(told, pa.string()))
+        bottleneck = trained.config.model.bottleneck
+        shape = [bottleneck.length, bottleneck.width]
+        about = {"shape": shape, "modalities": list(trained.config.modalities)}
         yield table.replace_schema_metadata({"daep_ray": json.dumps(about)})
-    if is_empty:
-        raise DataError(
-            f"no sample of {str(folder.path)!r} has {' or '.join(modalities)} left after the "
-            "model's selection: give data of that kind"
-        )
 
 
-def _readable(trained: Trained, rows: pa.Table) -> tuple[pa.Table, dict[str, np.ndarray]]:
-    """The rows with any measurement after the recipe's selection, and how many by modality."""
-    flats = trained.fitted.apply(rows, trained.config.modalities)
-    is_readable = np.any([flat.lengths > 0 for flat in flats.values()], axis=0)
-    lengths = {m: flat.lengths[is_readable] for m, flat in flats.items()}
-    return rows.filter(pa.array(is_readable)), lengths
+NOT_FINITE = (
+    "has a code that is not finite: its values lie far outside those of the training; "
+    "check their unit"
+)
 
 
-def _codes(trained: Trained, rows: pa.Table, tokens: np.ndarray) -> dict[str, np.ndarray]:
-    """`code` and, where there are several, `code.<modality>`: (B, M, Z) each."""
-    device = next(trained.objective.parameters()).device
-    found: dict[str, list[np.ndarray]] = {}
-    for cut in cut_by_tokens(tokens, trained.config.evaluation.token_budget):
-        part = rows.slice(cut.start, cut.stop - cut.start)
-        batch = pack(trained.fitted, part, trained.config.modalities)
-        code = trained.objective.encode(batch.to(device))
-        several = {f"code.{m}": point for m, point in (code.by_modality or {}).items()}
-        for name, point in {"code": code.point, **several}.items():
-            found.setdefault(name, []).append(point.float().cpu().numpy())
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+def encoded(trained: Trained, part: Read) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """`code` and, where there are several, `code.<modality>`: (B, M, Z), and whether it means
+    anything (B,)."""
+    bottleneck = trained.config.model.bottleneck
+    shape = (part.rows.num_rows, bottleneck.length, bottleneck.width)
+    is_read = np.zeros(part.rows.num_rows, bool)
+    is_read[part.usable] = True
+    points: dict[str, np.ndarray] = {"code": np.zeros((0, *shape[1:]))}
+    present = {"code": is_read}
+    if len(part.usable):
+        code = trained.objective.encode(part.batch)
+        points["code"] = code.point.float().cpu().numpy()
+        for m, alone in (code.by_modality or {}).items():
+            points[f"code.{m}"] = alone.float().cpu().numpy()
+            present[f"code.{m}"] = is_read.copy()
+            present[f"code.{m}"][part.usable] = part.flats[m].lengths > 0
+    found = {}
+    for name, point in points.items():
+        full = np.zeros(shape, np.float32)
+        full[part.usable] = point
+        found[name] = (full, present[name])
+    return found
 
 
 def _lists(codes: np.ndarray, is_known: np.ndarray) -> pa.Array:
     """(B, M, Z) as list<float32> of M x Z floats, null where not `is_known` (B,)."""
-    flat = codes.reshape(len(codes), -1)
+    flat = codes.reshape(len(codes), codes.shape[1] * codes.shape[2])
     offsets = pa.array(range(0, flat.size + 1, flat.shape[1]), pa.int32())
     return pa.ListArray.from_arrays(offsets, pa.array(flat.ravel()), mask=pa.array(~is_known))

@@ -41,7 +41,7 @@ def places_of(modality: Modality, at: Mapping[str, Any]) -> Places:
         DataError: a name that the modality does not have, one that is missing, lengths that differ.
     """
     where = f"`at` for {modality.name}"
-    per_place = [*modality.positions, *modality.categories]
+    per_place: list[Axis | Category] = [*modality.positions, *modality.categories]
     known = [e.name for e in (*per_place, *modality.metadata)] + [LOG_SCALE]
     for name in at:
         if name not in known:

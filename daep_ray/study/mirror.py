@@ -127,9 +127,20 @@ class Mirror:
             StorageError: the store does not answer.
         """
         try:
+            return dict(json.loads(self.read(name) or b""))
+        except (ValueError, TypeError):
+            return None
+
+    def read(self, name: str) -> bytes | None:
+        """A whole object; None if it is not there.
+
+        Raises:
+            StorageError: the store does not answer.
+        """
+        try:
             with self._sentences("read"), self.filesystem.open_input_stream(self.path(name)) as s:
-                return dict(json.loads(s.read()))
-        except (FileNotFoundError, ValueError, TypeError):
+                return bytes(s.read())
+        except FileNotFoundError:
             return None
 
     def delete(self, name: str) -> None:

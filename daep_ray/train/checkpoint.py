@@ -40,6 +40,8 @@ FILES = (
     "modalities.json",
     "progress.json",
 )
+# what a user of the model needs; the others are for a resume
+FILES_OF_INFERENCE = ("ema.safetensors", "config.json", "modalities.json", "progress.json")
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def load_model(folder: Path) -> Trained:
     folder = Path(folder)
     if (folder / "checkpoint").is_dir():
         folder = folder / "checkpoint"
-    check(folder)
+    check(folder, FILES_OF_INFERENCE)
     try:
         config = RunConfig.parse(json.loads((folder / "config.json").read_text()))
         fitted = FittedRecipe.from_json(json.loads((folder / "modalities.json").read_text()))
@@ -154,13 +156,13 @@ def load_model(folder: Path) -> Trained:
     return Trained(objective.eval().requires_grad_(False), config, fitted, progress)
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, files: tuple[str, ...] = FILES) -> None:
     """Raise CheckpointError unless every file of a checkpoint is there."""
     if not folder.is_dir():
         raise CheckpointError(
             f"no trained model at {folder}: give the folder that `daep-ray train` wrote (--out)"
         )
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in files if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
             f"checkpoint {folder} lacks {', '.join(missing)}: copy the whole folder again "
