@@ -7,6 +7,7 @@ from pydantic import Field
 
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term
+from daep_ray.objectives.contrastive import Contrastive, ContrastiveConfig
 from daep_ray.objectives.daep import Daep, DaepConfig
 from daep_ray.objectives.maep import Maep, MaepConfig
 from daep_ray.objectives.mmvae import MmVae, MmVaeConfig
@@ -14,13 +15,14 @@ from daep_ray.objectives.multimodal import MultimodalDaep
 from daep_ray.objectives.vae import Vae, VaeConfig
 from daep_ray.stream.batch import Layout
 
-Variant = DaepConfig | VaeConfig | MaepConfig | MmVaeConfig
+Variant = DaepConfig | VaeConfig | MaepConfig | MmVaeConfig | ContrastiveConfig
 ObjectiveConfig = Annotated[Variant, Field(discriminator="kind")]
 OBJECTIVES: dict[str, type[Variant]] = {
     "daep": DaepConfig,
     "vae": VaeConfig,
     "maep": MaepConfig,
     "mmvae": MmVaeConfig,
+    "contrastive": ContrastiveConfig,
 }
 
 __all__ = [
@@ -52,6 +54,8 @@ def build_objective(
         return Maep(objective, model, layouts)
     if isinstance(objective, MmVaeConfig):
         return MmVae(objective, model, layouts)
+    if isinstance(objective, ContrastiveConfig):
+        return Contrastive(objective, model, layouts)
     return Vae(objective, model, layouts)
 
 

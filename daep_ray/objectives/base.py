@@ -3,7 +3,7 @@
 Evaluation, studies and users call `encode`, `decode`, `prepare` and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -101,6 +101,21 @@ class Objective(nn.Module):
     def has_one_step(self) -> bool:
         """Whether the sampler `one_step` means anything here (not for epsilon-prediction)."""
         return True
+
+    def aligned(self, batch: PackedBatch) -> Mapping[str, Tensor]:
+        """(B, F) of length 1 per modality: what is compared when one modality searches another.
+
+        The codes themselves, unless the objective learns to compare; empty without several.
+        """
+        codes = self.encode(batch).by_modality or {}
+        return {m: nn.functional.normalize(code.flatten(1), dim=1) for m, code in codes.items()}
+
+    def asks_for_samples(self) -> int:
+        """How many training samples `remember` wants: none, but for an objective that searches."""
+        return 0
+
+    def remember(self, batches: Iterable[PackedBatch]) -> None:
+        """Keep training samples for inference, in the state that a checkpoint holds."""
 
     def prepare(self, codes: Tensor) -> None:
         """Take the training codes (S, M, Z) once after training; most objectives need nothing."""

@@ -9,7 +9,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,8 @@ from daep_ray.train.optimiser import Optimiser, RunningAverage
 from daep_ray.train.progress import Curve, Line
 from daep_ray.train.validation import absolute_errors
 
+SAMPLES_FOR_CURVE = 256  # that an objective searches in at a point of the curve
+
 
 class NonFiniteLossError(UserError):
     """Training met a loss that is not a number; the message names the step and its samples."""
@@ -45,6 +47,8 @@ class Context:
     folder: Path  # of this training, visible to every worker
     bins: Callable[[Position], Iterator[Bin]]  # this rank's endless stream from a position
     validation: list[PackedBatch]  # empty: no validation curve
+    # so many training samples as an evaluation reads them, for objectives that search
+    samples: Callable[[int], Iterable[PackedBatch]] | None = None
     rank: int = 0
     world: int = 1
     device: str = "cpu"
@@ -128,6 +132,7 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
 
     result = _result(config, context, objective, curve, counters)
     if context.rank == 0:
+        _remember(context, average)
         _save(context, config, fitted, objective, average, optimiser, curve, counters)
         staged = context.folder / ".result.partial"
         staged.write_text(json.dumps(asdict(result), indent=1, sort_keys=True))
@@ -181,11 +186,20 @@ def _non_finite(item: Bin, terms: Mapping[str, float], folder: Path) -> str:
 def _write_point(context: Context, curve: Curve, average: RunningAverage, seen: int) -> None:
     extra: dict[str, float] = {}
     if context.validation:
+        _remember(context, average, SAMPLES_FOR_CURVE)
         for modality, error in absolute_errors(average.objective, context.validation).items():
             extra["validation/absolute_error" + (f"/{modality}" if modality else "")] = error
     point = curve.write(seen, extra)
     if context.report:
         context.report({"num_objects": seen, **point})
+
+
+@torch.no_grad()
+def _remember(context: Context, average: RunningAverage, most: int | None = None) -> None:
+    """Show the averaged objective the training samples that it asks for, `most` of them."""
+    wanted = average.objective.asks_for_samples()
+    if wanted and context.samples:
+        average.objective.remember(context.samples(min(wanted, most or wanted)))
 
 
 def _save(

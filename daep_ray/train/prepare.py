@@ -98,6 +98,24 @@ def local_stream(prepared: Prepared, rank: int, world: int) -> Callable[[Positio
     return bins
 
 
+def training_samples(prepared: Prepared, device: str) -> Callable[[int], Iterator[PackedBatch]]:
+    """At most so many training samples, as many objects as possible, without augmentation."""
+    config = prepared.config
+
+    def samples(most: int) -> Iterator[PackedBatch]:
+        batches = evaluation_batches(
+            prepared.shards,
+            prepared.fitted,
+            config.modalities,
+            "train",
+            token_budget=config.optimisation.token_budget,
+            max_samples=most,
+        )
+        return (batch.to(device) for batch, _ in batches)
+
+    return samples
+
+
 def validation_batches(prepared: Prepared, device: str) -> list[PackedBatch]:
     config = prepared.config
     if config.runtime.validation_objects == 0:

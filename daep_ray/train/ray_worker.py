@@ -33,6 +33,7 @@ from daep_ray.train.prepare import (
     is_streamed,
     local_stream,
     prepare,
+    training_samples,
     validation_batches,
 )
 from daep_ray.train.progress import read_curve
@@ -86,6 +87,7 @@ def _fit_here(
             folder=folder,
             bins=local_stream(prepared, 0, 1),
             validation=validation_batches(prepared, device),
+            samples=training_samples(prepared, device),
             device=device,
             report=report,
             echo=echo,
@@ -170,6 +172,7 @@ def _rank_loop(settings: dict[str, Any]) -> TrainingResult | str:
             folder=folder,
             bins=bins,
             validation=validation_batches(prepared, device) if rank == 0 else [],
+            samples=training_samples(prepared, device),
             rank=rank,
             world=world,
             device=device,
