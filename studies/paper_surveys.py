@@ -4,7 +4,7 @@ Design: one code of 4 x 4 floats, daep and the VAE (of one modality, or the mixt
 there are several), the training mean and PCA beside them. Run once per survey, each with its recipe
 of `daep-ray recipes`; the commands and the answers stand in studies/README.md.
 Expected: both models pass the learning gate everywhere.
-Cost: laptop about 5 minutes per survey on one core.
+Cost: laptop 2 to 4 minutes per survey on two quiet cores.
 
     python studies/paper_surveys.py --data DATA --recipe lamost --preset laptop --out runs/lamost
 """
@@ -16,7 +16,7 @@ from daep_ray.settings import override
 from daep_ray.study.spec import Axis, StudySpec
 from daep_ray.study_cli import main
 
-NUM_OBJECTS = {"smoke": 4_000, "laptop": 24_000, "cluster": 1_000_000}
+NUM_OBJECTS = {"smoke": 4_000, "laptop": 12_000, "cluster": 1_000_000}
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements of a spectrum
 BETA = 0.001  # as in bottleneck_sweep.py
 
