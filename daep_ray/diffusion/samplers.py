@@ -8,6 +8,7 @@ Symbols of the papers: a = signal, s = noise, lambda = log(a / s).
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Annotated, Literal
 
@@ -60,6 +61,17 @@ class DPMSolverConfig(_Guided):
     grid: GridName = "log_snr"
 
 
+class UniPCConfig(_Guided):
+    """UniPC (Zhao et al. 2023): a multistep predictor of `order`, corrected with the evaluation
+    that the next step needs anyway, so one order more than the predictor's at the same cost.
+    """
+
+    kind: Literal["unipc"] = "unipc"
+    num_steps: PositiveInt = 10
+    order: Literal[1, 2, 3] = 2
+    grid: GridName = "log_snr"
+
+
 class OneStepConfig(_Guided):
     """One network evaluation at the last time: the mean of the draws, without drawing."""
 
@@ -67,7 +79,8 @@ class OneStepConfig(_Guided):
 
 
 SamplerConfig = Annotated[
-    DDPMConfig | DDIMConfig | DPMSolverConfig | OneStepConfig, Field(discriminator="kind")
+    DDPMConfig | DDIMConfig | DPMSolverConfig | UniPCConfig | OneStepConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -110,6 +123,8 @@ def sample(
     times = time_grid(schedule, sampler.num_steps, sampler.grid)
     if isinstance(sampler, DDIMConfig):
         return _ddim(denoise, x, times, sampler.eta, schedule, noise)
+    if isinstance(sampler, UniPCConfig):
+        return _unipc(denoise, x, times, sampler.order, schedule)
     return _dpm_solver(denoise, x, times, schedule)
 
 
@@ -155,3 +170,55 @@ def _dpm_solver(denoise: Denoise, x: Tensor, times: list[int], schedule: Schedul
         x = keep * x + (a[following] - keep * a[now]) * target
         previous = (clean, h)
     return denoise(x, times[-1])
+
+
+def _unipc(denoise: Denoise, x: Tensor, times: list[int], order: int, schedule: Schedule) -> Tensor:
+    """Zhao et al. 2023, algorithms 7 and 8 (multistep UniPC, data prediction, B2); ends with x0 at
+    time 0. Fewer nodes at the start, where there are no more, and at the end, for stability.
+    """
+    log_snr = schedule.log_snr.tolist()
+    nodes = [(log_snr[times[0]], denoise(x, times[0]))]  # lambda and clean prediction, newest last
+    for step, (now, following) in enumerate(itertools.pairwise(times)):
+        before = min(order, step + 1, len(times) - step) - 1
+        known = nodes[len(nodes) - 1 - before : -1]
+        predicted = _advance(x, now, following, nodes[-1], known, schedule)
+        new = (log_snr[following], denoise(predicted, following))
+        if following == times[-1]:
+            return new[1]
+        x = _advance(x, now, following, nodes[-1], [*known, new], schedule)
+        nodes.append(new)
+    return nodes[-1][1]
+
+
+def _advance(
+    x: Tensor,
+    now: int,
+    following: int,
+    newest: tuple[float, Tensor],
+    others: list[tuple[float, Tensor]],
+    schedule: Schedule,
+) -> Tensor:
+    """From one time to the next with the clean prediction a polynomial in lambda, through `newest`
+    (that of now) and the `others`."""
+    start, clean = newest
+    h = float(schedule.log_snr[following]) - start
+    keep = float(schedule.noise[following] / schedule.noise[now])
+    # the exact solution for a constant target: a_next (1 - exp(-h)) = a_next - s_next a_now / s_now
+    gain = float(schedule.signal[following]) - keep * float(schedule.signal[now])
+    target, ratios = clean, [(node - start) / h for node, _ in others]
+    for weight, ratio, (_, other) in zip(_weights(ratios, h), ratios, others, strict=True):
+        target = target + weight / ratio * (other - clean)
+    return keep * x + gain * target
+
+
+def _weights(ratios: list[float], h: float) -> list[float]:
+    """Of the divided differences at lambda + ratio x h: R rho = b, and 1/2 where there is one."""
+    if len(ratios) < 2:
+        return [0.5] * len(ratios)
+    phi = math.expm1(-h) / -h - 1
+    right = []
+    for k in range(1, len(ratios) + 1):
+        right.append(phi * math.factorial(k) / math.expm1(-h))
+        phi = phi / -h - 1 / math.factorial(k + 1)
+    powers = torch.tensor(ratios, dtype=torch.float64) ** torch.arange(len(ratios))[:, None]
+    return torch.linalg.solve(powers, torch.tensor(right, dtype=torch.float64)).tolist()
