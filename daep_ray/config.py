@@ -132,7 +132,13 @@ class RunConfig(Settings):
 # settings that do nothing in a training on one modality
 _OF_SEVERAL = {
     "model": ("mixer",),
-    "objective": ("modality_drop", "drop_per", "modality_weight"),
+    "objective": (
+        "modality_drop",
+        "drop_per",
+        "modality_weight",
+        "contrastive_weight",
+        "contrastive",
+    ),
 }
 
 

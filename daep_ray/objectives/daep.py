@@ -5,7 +5,7 @@ One modality: the encoder's output is the code. Several: `multimodal.py`.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 
 from daep_ray.diffusion.samplers import SamplerConfig
 from daep_ray.nn.config import ModelConfig
@@ -13,6 +13,7 @@ from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
 from daep_ray.objectives.base import Code, Draws, Loss, only_layout
 from daep_ray.objectives.denoising import Denoising, DiffusionConfig
+from daep_ray.objectives.infonce import InfoNceConfig
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
@@ -25,12 +26,16 @@ class DaepConfig(DiffusionConfig):
     `modality_weight`: the mean over a modality's own points, every modality the same (`equal`, the
     published code), or the mean over all points, so that the longer modality counts more (`points`,
     what the published code does where nothing is padded).
+    `contrastive_weight`: of InfoNCE between the codes from each modality alone (`contrastive`),
+    beside the diffusion; 0 is the paper's daep, without anything of it.
     """
 
     kind: Literal["daep"] = "daep"
     modality_drop: Annotated[float, Field(ge=0, le=1)] = 0.2
     drop_per: Literal["batch", "sample"] = "batch"
     modality_weight: Literal["equal", "points"] = "equal"
+    contrastive_weight: NonNegativeFloat = 0.0
+    contrastive: InfoNceConfig = InfoNceConfig()
 
 
 class Daep(Denoising):

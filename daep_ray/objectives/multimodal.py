@@ -19,6 +19,7 @@ from daep_ray.nn.mixer import Mixer, modality_encoder
 from daep_ray.objectives.base import Code, Draws, Loss, Term
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.denoising import Denoising
+from daep_ray.objectives.infonce import Alignment
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
@@ -44,6 +45,9 @@ class MultimodalDaep(Denoising):
         self.decoders = nn.ModuleDict(
             {m: Decoder(model, x, is_noisy=True) for m, x in layouts.items()}
         )
+        self.alignment: Alignment | None = None
+        if config.contrastive_weight > 0:
+            self.alignment = Alignment(config.contrastive, model.bottleneck, self.modalities)
 
     def tokens(self, batch: PackedBatch) -> dict[str, Tensor]:
         """(B, T, D) of every modality; what an absent one holds means nothing."""
@@ -67,14 +71,22 @@ class MultimodalDaep(Denoising):
         return found
 
     def loss(self, batch: PackedBatch, noise: Noise) -> Loss:
-        is_read = kept(self.is_present(batch), self._luck(noise), self.config.modality_drop)
-        code = self.dropped(self.mixer(self.tokens(batch), is_read), noise)
+        tokens, is_present = self.tokens(batch), self.is_present(batch)
+        is_read = kept(is_present, self._luck(noise), self.config.modality_drop)
+        code = self.dropped(self.mixer(tokens, is_read), noise)
         terms = {}
         for m in self.modalities:
             sequence = batch.sequences[m]
             conditions = self.decoder(m).condition(code, sequence)
             terms[m] = self.term(self.decoder(m), conditions, sequence, noise.within(m))
-        return Loss({f"diffusion/{m}": term for m, term in self._weighted(terms).items()})
+        found = {f"diffusion/{m}": term for m, term in self._weighted(terms).items()}
+        if self.alignment is not None:
+            compared = self.alignment.terms(
+                self.alone(tokens, is_present), is_present, batch.objects
+            )
+            weight = self.config.contrastive_weight
+            found |= {n: Term(t.sum, t.weight, weight * t.coefficient) for n, t in compared.items()}
+        return Loss(found)
 
     def _luck(self, noise: Noise) -> Tensor:
         """(B, modalities) uniform in (0, 1), what decides who is dropped."""
@@ -99,11 +111,18 @@ class MultimodalDaep(Denoising):
         The code of a sample from a modality that it does not have is the same for all samples.
         """
         tokens, is_present = self.tokens(batch), self.is_present(batch)
-        alone = torch.eye(len(self.modalities), dtype=torch.bool, device=is_present.device)
-        by_modality = {
-            m: self.mixer(tokens, is_present & alone[i]) for i, m in enumerate(self.modalities)
-        }
-        return Code(self.mixer(tokens, is_present), by_modality=by_modality)
+        return Code(self.mixer(tokens, is_present), by_modality=self.alone(tokens, is_present))
+
+    def alone(self, tokens: Mapping[str, Tensor], is_present: Tensor) -> dict[str, Tensor]:
+        """(B, M, Z) the code from each modality alone."""
+        own = torch.eye(len(self.modalities), dtype=torch.bool, device=is_present.device)
+        return {m: self.mixer(tokens, is_present & own[i]) for i, m in enumerate(self.modalities)}
+
+    def aligned(self, batch: PackedBatch) -> Mapping[str, Tensor]:
+        if self.alignment is None:
+            return super().aligned(batch)
+        codes = self.encode(batch).by_modality or {}
+        return {m: self.alignment.unit(m, code) for m, code in codes.items()}
 
     def decode(
         self,
