@@ -268,6 +268,8 @@ def resolve(
 ) -> RunConfig:
     """Fill in what depends on the survey (modality, recipe) and check that it is there.
 
+    `modality` names one, or several with commas between.
+
     Raises:
         ConfigError: a modality that the survey does not have.
         DataError: the named recipe does not fit the survey.
@@ -279,7 +281,7 @@ def resolve(
     in_recipe = [n for n in names if recipe is None or n in recipe.modalities]
     # a recipe asked for by name says what belongs together; else the survey's first
     usual = in_recipe if recipe_name else (in_recipe or names)[:1]
-    wanted = (modality,) if modality else config.modalities or tuple(usual)
+    wanted = tuple(modality.split(",")) if modality else config.modalities or tuple(usual)
     for name in wanted:
         if name not in names:
             raise ConfigError(
