@@ -35,15 +35,17 @@ TINY = {
 }
 
 
-PAIRS = "daep of pairs"  # two modalities, with a drop pattern per step
+OF_PAIRS = " of pairs"  # two modalities
+PAIRS = "daep" + OF_PAIRS  # with a drop pattern per step
+EXPERTS = "mmvae" + OF_PAIRS
 
 
 def config(kind: str = "daep", **overrides: object) -> RunConfig:
     """A training of seconds; double underscores stand for the dots of a path."""
     dotted = {k.replace("__", "."): v for k, v in overrides.items()}
     base = RunConfig(modalities=("photometry",))
-    several = {"modalities": ("photometry", "spectrum")} if kind == PAIRS else {}
-    kind = "daep" if kind == PAIRS else kind
+    several = {"modalities": ("photometry", "spectrum")} if kind.endswith(OF_PAIRS) else {}
+    kind = kind.removesuffix(OF_PAIRS)
     return override(base, {"objective.kind": kind, **TINY, **several, **dotted})
 
 
@@ -53,7 +55,14 @@ class Killed(Exception):
 
 @pytest.mark.parametrize(
     ("kind", "optimizer"),
-    [("daep", "muon"), ("vae", "muon"), ("daep", "adamw"), ("vae", "adamw"), (PAIRS, "muon")],
+    [
+        ("daep", "muon"),
+        ("vae", "muon"),
+        ("daep", "adamw"),
+        ("vae", "adamw"),
+        (PAIRS, "muon"),
+        (EXPERTS, "muon"),
+    ],
 )
 def test_resume_is_bit_equal_to_never_stopped(
     kind: str, optimizer: str, synthetic_shards: Path, tmp_path: Path
@@ -102,7 +111,7 @@ def curve_of(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in p.items() if k != "seconds"} for p in points]
 
 
-KINDS = ("daep", "vae", PAIRS)
+KINDS = ("daep", "vae", PAIRS, EXPERTS)
 
 
 def train_as_rank(rank: int, world: int, data: str, port: int, out: str) -> None:
@@ -117,7 +126,7 @@ def train_as_rank(rank: int, world: int, data: str, port: int, out: str) -> None
         prepared = prepare(c, Path(data))
         bins = local_stream(prepared, rank, world)
         folder = Path(out) / f"{kind}{world}"
-        train(prepared.config, prepared.fitted, Context(folder, bins, [], rank, world))
+        train(prepared.config, prepared.fitted, Context(folder, bins, [], rank=rank, world=world))
     if world > 1:
         dist.destroy_process_group()
 
