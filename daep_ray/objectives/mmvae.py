@@ -50,6 +50,8 @@ class MmVaeConfig(Settings):
     (the published code: 982 / 60 for photometry).
     `reduction`: an object's log likelihood is the `sum` over its points, or their `mean`, both
     with these weights.
+
+    The published code: K 2, `pooled`, beta 1, Laplace throughout, 982 / 60 for photometry.
     """
 
     kind: Literal["mmvae"] = "mmvae"

