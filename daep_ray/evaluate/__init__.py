@@ -7,7 +7,8 @@ Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a
 averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one
 network evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier
 on codes). With several modalities `from_photometry` (and so on) is the mean of K draws, or the
-reference, from the code of that modality alone, over the samples that have both. A masked
+reference, from the code of that modality alone, over the samples that have both; recall@k there is
+the share of those samples whose own sequence that modality finds among the first k. A masked
 autoencoder is shown a share of the values: its errors are taken over the others, and once more over
 all of them, the shown ones copied, as published (`shown_copied`).
 """
@@ -29,6 +30,10 @@ METRICS: dict[str, Metric] = {
     "absolute_error": Metric("absolute error", "z", is_lower_better=True),
     "squared_error": Metric("squared error", "z", is_lower_better=True),
     "absolute_error_physical": Metric("absolute error", "physical", is_lower_better=True),
+    "recall_at_1": Metric("recall@1", "fraction", is_lower_better=False),
+    "recall_at_1_chance": Metric("recall@1 by chance", "fraction", is_lower_better=False),
+    "recall_at_10": Metric("recall@10", "fraction", is_lower_better=False),
+    "recall_at_10_chance": Metric("recall@10 by chance", "fraction", is_lower_better=False),
     "probe_accuracy": Metric("probe accuracy", "fraction", is_lower_better=False),
     "probe_balanced_accuracy": Metric("probe balanced accuracy", "fraction", is_lower_better=False),
     "probe_macro_f1": Metric("probe macro F1", "fraction", is_lower_better=False),

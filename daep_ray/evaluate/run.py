@@ -34,6 +34,7 @@ from daep_ray.evaluate.reconstruction import (
     sample_errors,
 )
 from daep_ray.evaluate.references import fit_reference
+from daep_ray.evaluate.retrieval import Aligned
 from daep_ray.evaluate.tables import Tables, table
 from daep_ray.objectives.base import Code, Objective
 from daep_ray.objectives.masking import is_shown, shown_query
@@ -98,6 +99,16 @@ class Model:
         for m in self.hidden(batch):
             found[m][COPIED] = found[m]["mean_of_draws"]
         return found
+
+    def compare(self, batch: PackedBatch, compared: Aligned) -> None:
+        """Add what one modality searches another by, where there are several."""
+        if len(batch.sequences) > 1:
+            vectors = self.objective.aligned(batch.to(self.device))
+            compared.add(
+                batch.objects,
+                {m: x.double().cpu().numpy() for m, x in vectors.items()},
+                {m: batch.is_present(m).numpy() for m in vectors},
+            )
 
     def hidden(self, batch: PackedBatch) -> dict[str, np.ndarray]:
         """What a masked autoencoder is not shown."""
@@ -176,8 +187,10 @@ class _Run:
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
         errors: dict[tuple[str, str], SampleErrors] = {}  # by (modality, what it is told from)
-        profiles = self._profiles()
+        profiles, compared = self._profiles(), Aligned()
         for batch, rows in self._batches():
+            if isinstance(model, Model):
+                model.compare(batch, compared)
             estimates, hidden = model.predict(batch), model.hidden(batch)
             flats = self.fitted.apply(rows, self.modalities)
             for m in self.modalities:
@@ -196,6 +209,7 @@ class _Run:
         found = {m: errors[m, ""].sorted() for m in self.modalities if errors[m, ""].sample_ids}
         split = self.evaluation.split
         metrics = [row for m, e in every for row in metric_rows(m, split, e)]
+        metrics += compared.metric_rows(split)
         percentiles = self.evaluation.example_percentiles
         chosen = {m: choose(e, percentiles) for m, e in found.items()}
         shown = [row for m, c in chosen.items() for row in self._examples(model, m, c)]
