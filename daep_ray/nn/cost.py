@@ -7,6 +7,7 @@ is three forward passes' worth (one forward, two in the backward pass), by conve
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 
 from daep_ray.nn.attention import folds
 from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig, TwoStageEncoderConfig
@@ -94,6 +95,42 @@ def all_pairs_flops(
     num_pairs = sum(map(len, asked.values()))
     once = condition_flops(model, layouts, asked) + Flops(2.0 * (num_draws - 1) * num_pairs * code)
     return once + num_draws * denoise_flops(model, layouts, asked, is_noisy=False)
+
+
+def contrastive_training_flops(
+    model: ModelConfig,
+    layouts: Mapping[str, Layout],
+    lengths: Lengths,
+    projection: Sequence[int],
+) -> Flops:
+    """One training step of contrastive learning; the samples' lengths side by side in every
+    modality."""
+    one = [encode_flops(model, {m: layouts[m]}, {m: ns}) for m, ns in lengths.items()]
+    return 3 * sum(one, alignment_flops(model, lengths, projection))
+
+
+def compared_training_flops(
+    model: ModelConfig,
+    layouts: Mapping[str, Layout],
+    lengths: Lengths,
+    projection: Sequence[int],
+) -> Flops:
+    """One training step of daep with a contrastive term: each modality is mixed alone besides."""
+    alone = [_mix_all(model, {m: ns}, model.bottleneck.width) for m, ns in lengths.items()]
+    term = sum(alone, alignment_flops(model, lengths, projection))
+    return training_flops(model, layouts, lengths) + 3 * term
+
+
+def alignment_flops(model: ModelConfig, lengths: Lengths, projection: Sequence[int]) -> Flops:
+    """Codes -> vectors, all samples in every modality, and the cosines of those that have both."""
+    widths = (model.bottleneck.length * model.bottleneck.width, *projection)
+    head = sum(2.0 * a * b for a, b in pairwise(widths))
+    num_codes = sum(len(ns) for ns in lengths.values())
+    both = [
+        sum(a > 0 and b > 0 for a, b in zip(*pair, strict=True))
+        for pair in combinations(lengths.values(), 2)
+    ]
+    return Flops(num_codes * head + sum(2.0 * n**2 * widths[-1] for n in both))
 
 
 def encode_flops(

@@ -22,6 +22,9 @@ from daep_ray.nn.config import (
 from daep_ray.nn.decoder import Decoder, MaskedDecoder
 from daep_ray.nn.mixer import Mixer, modality_encoder
 from daep_ray.nn.perceiver import Encoder
+from daep_ray.objectives import build_objective
+from daep_ray.objectives.contrastive import ContrastiveConfig
+from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.maep import Maep, MaepConfig
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
@@ -112,6 +115,29 @@ def test_a_step_of_a_masked_autoencoder(make_sequence: Callable) -> None:
     lengths, visible = {"m": LENGTHS}, {"m": [10, 10, 10]}
     ours = cost.masked_training_flops(model, {"m": LAYOUT}, lengths, visible)
     assert ours.total == 3 * counter.get_total_flops()
+
+
+@pytest.mark.parametrize("weight", [None, 0.5], ids=["contrastive", "hybrid"])
+def test_a_step_that_compares_modalities(weight: float | None, make_sequence: Callable) -> None:
+    """The forward pass of the objective itself, every sample complete and of even length."""
+    model, layouts = ModelConfig(width=32, num_heads=4), {"m": LAYOUT, "n": Layout("n", 1)}
+    lengths = {"m": [50, 50, 50], "n": [20, 20, 20]}
+    config = ContrastiveConfig() if weight is None else DaepConfig(contrastive_weight=weight)
+    objective = build_objective(config, model, layouts)
+    batch = PackedBatch(
+        ("a", "b", "c"), {m: make_sequence(lengths[m], layouts[m]) for m in layouts}
+    )
+    # a pattern in which no modality is dropped: the count is of a step that reads all
+    noise = next(
+        n
+        for step in range(100)
+        if (n := Noise(0, 0, batch.sample_ids, step=step))
+        and all(n.within(m).uniform_of_step("drop") > 0.2 for m in layouts)
+    )
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        objective(batch, noise)
+    count = cost.contrastive_training_flops if weight is None else cost.compared_training_flops
+    assert count(model, layouts, lengths, (16, 8)).total == 3 * counter.get_total_flops()
 
 
 def test_training_is_three_forward_passes() -> None:
