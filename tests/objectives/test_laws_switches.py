@@ -24,11 +24,17 @@ from tests.objectives.test_laws import (  # noqa: F401
 )
 
 Case = tuple[str, str, Names, dict[str, Any], dict[str, Any]]
-ERRORS = {"error_weighting": "inverse_variance"}
+ERRORS = {"error_weighting": "object"}
 ADALN = {"decoder.time": "adaln", "decoder.is_shared": True, "encoder.is_shared": True}
 SWITCHED: dict[str, Case] = {
     "errors": ("daep", "two_stage", ("m",), {"tokenizer.reads_error": True}, ERRORS),
-    "errors of objects": ("daep", "single_stage", ("m",), {}, {**ERRORS, "average": "objects"}),
+    "errors of objects": (
+        "daep",
+        "single_stage",
+        ("m",),
+        {},
+        {"error_weighting": "point", "average": "objects"},
+    ),
     "dropped codes": ("daep", "single_stage", ("m",), {}, {"code_drop": 0.5}),
     "adaln, shared, two stages": ("daep", "two_stage", ("m",), ADALN, {}),
     "adaln, shared, one stage": ("daep", "single_stage", ("m",), ADALN, {}),

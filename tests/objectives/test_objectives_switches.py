@@ -53,9 +53,16 @@ def test_weights_of_errors_are_inverse_variances_with_a_floor(make_batch: Make) 
     """Against 1 / (floor^2 + error^2), in units of a measurement without error."""
     sequence = make_batch([4, 2]).sequences["m"]
     error = torch.tensor([0.0, 0.2, 0.4, torch.nan, torch.inf, -1.0])
-    found = error_weights(replace(sequence, error=error), 0.2)
+    found = error_weights(replace(sequence, error=error), 0.2, "point")
     torch.testing.assert_close(found, torch.tensor([1.0, 0.5, 0.2, 1.0, 1.0, 1.0]))
-    assert torch.equal(error_weights(replace(sequence, error=None), 0.2), torch.ones(6))
+    assert torch.equal(error_weights(replace(sequence, error=None), 0.2, "object"), torch.ones(6))
+
+
+def test_an_objects_weight_is_that_of_its_mean_known_error(make_batch: Make) -> None:
+    sequence = make_batch([3, 0, 2, 1]).sequences["m"]
+    error = torch.tensor([0.1, torch.nan, 0.3, 0.4, 0.8, 0.0])
+    found = error_weights(replace(sequence, error=error), 0.2, "object")
+    torch.testing.assert_close(found, torch.tensor([0.5, 0.5, 0.5, 0.1, 0.1, 1.0]))
 
 
 @hypothesis.given(
@@ -77,7 +84,7 @@ def test_a_weighted_term_is_an_average(weights: list[float], values: list[float]
 
 def test_the_loss_is_the_plain_one_with_weights(make_batch: Make) -> None:
     """Equal errors change nothing but the weight; all but one point hopeless, it alone counts."""
-    plain, weighted, batch = daep(), daep(error_weighting="inverse_variance"), make_batch([5, 4])
+    plain, weighted, batch = daep(), daep(error_weighting="point"), make_batch([5, 4])
 
     def mean(objective: Daep, error: torch.Tensor) -> float:
         sequence = replace(batch.sequences["m"], error=error)
