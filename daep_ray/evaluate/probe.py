@@ -54,7 +54,7 @@ def is_probeable(object_ids: np.ndarray, classes: np.ndarray, num_objects: int =
 
 def probe(coded: Coded, num_splits: int) -> list[Score]:
     """The probe's scores; empty if fewer than two classes have `FEWEST_OBJECTS` objects."""
-    coded = _frequent(coded)
+    coded = frequent(coded)
     if not is_probeable(coded.object_ids, coded.classes):
         return []
     weights = _object_weights(coded.object_ids)
@@ -129,7 +129,7 @@ def _class_sizes(object_ids: np.ndarray, classes: np.ndarray) -> dict[str, int]:
     return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
 
-def _frequent(coded: Coded) -> Coded:
+def frequent(coded: Coded) -> Coded:
     """Only the objects whose class has `FEWEST_OBJECTS` objects."""
     objects, first, of_sample = np.unique(coded.object_ids, return_index=True, return_inverse=True)
     sizes = _class_sizes(coded.object_ids, coded.classes)

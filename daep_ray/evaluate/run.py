@@ -21,6 +21,7 @@ from daep_ray.evaluate.codes import coded_samples, probed_splits
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.probe import probe
 from daep_ray.evaluate.profiles import Profile, edges_of
+from daep_ray.evaluate.published_probe import published_probe
 from daep_ray.evaluate.reconstruction import (
     COPIED,
     FROM,
@@ -272,7 +273,9 @@ class _Run:
         if not splits:
             return
         coded = coded_samples(model.codes, *where, splits, label, self.token_budget)
-        for score in probe(coded, self.evaluation.num_probe_splits):
+        is_published = self.evaluation.probe == "published"
+        num_splits = self.evaluation.num_probe_splits
+        for score in published_probe(coded) if is_published else probe(coded, num_splits):
             yield {
                 "modality": "+".join(self.modalities),
                 "split": "+".join(splits),
