@@ -5,6 +5,8 @@ Settings that choose code stand beside that code (`nn/config.py`, `objectives/`,
 command line and for study axes: `--set model.bottleneck.length=8`.
 """
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -14,6 +16,9 @@ from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives import ObjectiveConfig
 from daep_ray.objectives.daep import DaepConfig
+from daep_ray.objectives.mmvae import MmVaeConfig
+from daep_ray.objectives.prior import PriorConfig
+from daep_ray.objectives.vae import VaeConfig
 from daep_ray.published import PUBLISHED
 from daep_ray.settings import Settings, canonical_hash, override
 from daep_ray.shards.manifest import Manifest
@@ -144,6 +149,8 @@ _OF_SEVERAL = {
 }
 
 
+# of a prior: where its parent lies, and what the parent's fingerprint and the data decide
+_TOLD_BY_PARENT = {"parent", "parent_objective", "classes"}
 _SHOWN_NOTHING = {"token_budget", "visible_share"}
 
 
@@ -157,6 +164,9 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     whole = config.model_dump(mode="json")
     parts = {k: whole[k] for k in ("model", "objective", "optimisation", "seed", "modalities")}
     used = {m: recipe_identity(config.recipe.modalities[m]) for m in config.modalities}
+    if isinstance(config.objective, PriorConfig):
+        objective = parts["objective"]
+        parts["objective"] = {k: v for k, v in objective.items() if k not in _TOLD_BY_PARENT}
     if len(config.modalities) == 1:
         for part, names in _OF_SEVERAL.items():
             parts[part] = {k: v for k, v in parts[part].items() if k not in names}
@@ -273,9 +283,12 @@ def resolve(
     `modality` names one, or several with commas between.
 
     Raises:
-        ConfigError: a modality that the survey does not have.
+        ConfigError: a modality that the survey does not have; a prior without a trained parent.
         DataError: the named recipe does not fit the survey.
     """
+    if isinstance(config.objective, PriorConfig):
+        config = _on_parent(config, config.objective, manifest)
+        modality = recipe_name = None
     names = [m.name for m in manifest.modalities]
     recipe = config.recipe
     if recipe_name is not None:
@@ -297,3 +310,47 @@ def resolve(
                 f"the recipe says nothing about {name!r}: add recipe.modalities.{name}"
             )
     return config.model_copy(update={"modalities": wanted, "recipe": recipe})
+
+
+def _on_parent(config: RunConfig, objective: PriorConfig, manifest: Manifest) -> RunConfig:
+    """A model of another's codes reads what that one reads: same model, modalities and recipe."""
+    found, fingerprint = _parent(objective.parent)
+    if not isinstance(found.objective, DaepConfig | VaeConfig | MmVaeConfig):
+        raise ConfigError(
+            f"objective.parent {objective.parent!r} is a {found.objective.kind}: a prior is built "
+            "on a daep, a vae or an mmvae"
+        )
+    classes: tuple[str, ...] = ()
+    if objective.label is not None:
+        counts = manifest.counts.get("train")
+        classes = tuple(sorted((counts and counts.classes) or {}))
+        if not classes:
+            raise ConfigError(
+                f"objective.label is {objective.label!r}, but no training sample of this survey "
+                "has one: leave it out"
+            )
+    told = {
+        "parent": str(Path(objective.parent).absolute()),
+        "parent_fingerprint": fingerprint,
+        "parent_objective": found.objective,
+        "classes": classes,
+    }
+    taken = {name: getattr(found, name) for name in ("model", "modalities", "recipe")}
+    return config.model_copy(update={**taken, "objective": objective.model_copy(update=told)})
+
+
+def _parent(folder: str) -> tuple[RunConfig, str]:
+    """Configuration and fingerprint of a finished training."""
+    advice = "give the folder that `daep-ray train` wrote (--out)"
+    if not folder:
+        raise ConfigError(f"objective.parent is empty, a prior needs a trained model: {advice}")
+    path = Path(folder)
+    if not (path / "result.json").is_file():
+        raise ConfigError(f"objective.parent {folder!r} holds no finished training: {advice}")
+    try:
+        mark = json.loads((path / "training.json").read_text())
+        return RunConfig.parse(mark["config"]), str(mark["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"objective.parent {folder!r} cannot be read ({error}): {advice}"
+        ) from None

@@ -12,10 +12,11 @@ from daep_ray.objectives.daep import Daep, DaepConfig
 from daep_ray.objectives.maep import Maep, MaepConfig
 from daep_ray.objectives.mmvae import MmVae, MmVaeConfig
 from daep_ray.objectives.multimodal import MultimodalDaep
+from daep_ray.objectives.prior import Prior, PriorConfig
 from daep_ray.objectives.vae import Vae, VaeConfig
 from daep_ray.stream.batch import Layout
 
-Variant = DaepConfig | VaeConfig | MaepConfig | MmVaeConfig | ContrastiveConfig
+Variant = DaepConfig | VaeConfig | MaepConfig | MmVaeConfig | ContrastiveConfig | PriorConfig
 ObjectiveConfig = Annotated[Variant, Field(discriminator="kind")]
 OBJECTIVES: dict[str, type[Variant]] = {
     "daep": DaepConfig,
@@ -23,6 +24,7 @@ OBJECTIVES: dict[str, type[Variant]] = {
     "maep": MaepConfig,
     "mmvae": MmVaeConfig,
     "contrastive": ContrastiveConfig,
+    "prior": PriorConfig,
 }
 
 __all__ = [
@@ -56,6 +58,9 @@ def build_objective(
         return MmVae(objective, model, layouts)
     if isinstance(objective, ContrastiveConfig):
         return Contrastive(objective, model, layouts)
+    if isinstance(objective, PriorConfig):
+        parent = build_objective(objective.parent_objective, model, layouts)
+        return Prior(objective, model, parent)
     return Vae(objective, model, layouts)
 
 
@@ -69,4 +74,4 @@ def num_parameters(
     """
     with torch.device("meta"):
         built = build_objective(objective, model, layouts)
-    return sum(p.numel() for p in built.parameters())
+    return sum(p.numel() for p in built.parameters() if p.requires_grad)

@@ -118,7 +118,7 @@ class Objective(nn.Module):
         """Keep training samples for inference, in the state that a checkpoint holds."""
 
     def prepare(self, codes: Tensor) -> None:
-        """Take the training codes (S, M, Z) once after training; most objectives need nothing."""
+        """Take training codes (S, M, Z) once, before the first step: a prior standardises."""
 
 
 def only_layout(layouts: Mapping[str, Layout], kind: str) -> Layout:

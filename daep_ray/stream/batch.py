@@ -101,6 +101,7 @@ class PackedBatch:
     sample_ids: tuple[str, ...]
     sequences: Mapping[str, PackedSequence]
     object_ids: tuple[str, ...] = ()  # empty: not known
+    label: Tensor | None = None  # (B,) int64 classes from 1 on, 0 not known; in training alone
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -130,4 +131,6 @@ class PackedBatch:
         return replace(self, sequences=kept)
 
     def to(self, device: torch.device | str) -> "PackedBatch":
-        return replace(self, sequences={m: s.to(device) for m, s in self.sequences.items()})
+        label = None if self.label is None else self.label.to(device)
+        moved = {m: s.to(device) for m, s in self.sequences.items()}
+        return replace(self, sequences=moved, label=label)

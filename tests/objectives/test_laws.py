@@ -24,6 +24,7 @@ from daep_ray.objectives import (
 from daep_ray.objectives.contrastive import Contrastive
 from daep_ray.objectives.maep import Maep
 from daep_ray.objectives.masking import shown_query
+from daep_ray.objectives.prior import Prior
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 from tests.objectives.conftest import (
@@ -94,7 +95,7 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def gradients(objective: Objective, batch: PackedBatch, turn: int = 0) -> dict[str, Tensor]:
     objective.zero_grad(set_to_none=True)
     objective(batch, noise_of(batch, turn)).total.backward()
-    assert all(p.grad is not None for p in objective.parameters())
+    assert all((p.grad is not None) == p.requires_grad for p in objective.parameters())
     return {n: p.grad.clone() for n, p in objective.named_parameters() if p.grad is not None}
 
 
@@ -280,6 +281,8 @@ def curves(num: int, length: int, make_batch: Make, changed: Changed) -> PackedB
 @pytest.mark.slow
 def test_11_overfits_eight_curves(objective: Objective, make_batch: Make, changed: Changed) -> None:
     """Mean absolute error of the mean of 8 draws below 0.15, where the curves' spread is 0.64."""
+    if isinstance(objective, Prior):
+        pytest.skip("reconstructs as its parent does, and learns codes (test_objectives_prior)")
     if isinstance(objective, Contrastive):
         pytest.skip("eight neighbours are eight curves: its own in test_objectives_contrastive")
     batch = curves(8, 16, make_batch, changed)
