@@ -197,7 +197,9 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
     from daep_ray.evaluate.run import evaluate as measure
     from daep_ray.settings import override
     from daep_ray.shards.read import ShardFolder
+    from daep_ray.train.card import Measured, write_card
     from daep_ray.train.checkpoint import load_model
+    from daep_ray.train.loop import finished
 
     folder = ShardFolder.open(data)
     trained = load_model(run)
@@ -207,6 +209,11 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
     write_tables(tables, out)
     print(metrics_table(tables["metrics"]))
     print(f"tables: {out}")
+    result = finished(run)
+    if result is not None and os.access(run, os.W_OK):
+        measured = Measured(tables["metrics"].to_pylist(), folder.manifest.hash)
+        card = write_card(run, config, trained.fitted, result.num_parameters, measured)
+        print(f"card: {card}")
 
 
 @app.command()

@@ -214,7 +214,7 @@ def test_no_samples_give_no_codes(model: Autoencoder) -> None:
         ),
         (
             [sample(1), changed(0, value=np.full(LENGTH, np.nan))],
-            "'o0/0' has no measurement of photometry that is finite",
+            "'o0/0' has no finite measurement of photometry",
         ),
         ([changed(0, positions={})], "'o0/0' cannot be used: photometry: positions are none"),
         (sample(0), "samples is a Sample: give a list"),

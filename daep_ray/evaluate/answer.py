@@ -138,8 +138,12 @@ def _read(trained: Trained, rows: pa.Table, source: tuple[str, ...]) -> Read:
     refusals, found = {}, {int(i): [_left_out(dropped[i])] for i in np.flatnonzero(dropped)}
     for place in np.flatnonzero(lengths == 0) if source else ():
         is_selected = raw[place] > dropped[place]
-        why = "left after the recipe's selection" if is_selected else "that is finite"
-        refusals[int(place)] = f"has no measurement of {' or '.join(source)} {why}"
+        what = " or ".join(source)
+        refusals[int(place)] = (
+            f"has no measurement of {what} left after the recipe's selection"
+            if is_selected
+            else f"has no finite measurement of {what}"
+        )
     for m in source:
         for i, words in unseen(trained.fitted, m, flats[m]).items():
             found.setdefault(i, []).extend(words)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from daep_ray.errors import DataError, storage_error
-from daep_ray.evaluate.run import check_fits
+from daep_ray.evaluate.fits import check_fits
 from daep_ray.settings import canonical_hash
 from daep_ray.shards.read import ShardFolder
 from daep_ray.shards.schema import ID_COLUMNS

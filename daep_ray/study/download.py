@@ -72,4 +72,5 @@ def _copied(store: Mirror, name: str, folder: Path) -> Path | None:
             except OSError as error:
                 raise storage_error(error, folder) from error
             return folder
+    store.check(writes=False)  # a bucket that is not there looks as empty as one that is
     return None

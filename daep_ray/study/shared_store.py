@@ -35,6 +35,7 @@ from daep_ray.study.store import Facts, Store, write_json
 from daep_ray.train.checkpoint import FILES
 from daep_ray.train.progress import read_curve
 
+_BESIDE = ("metrics.jsonl", "training.json", "MODEL.md")  # a checkpoint
 _NOTES = ("failure.json", "trial.json")
 _LOOKERS = 8  # trainings that are looked up at a time
 _POLL_SECONDS = 0.2
@@ -140,7 +141,7 @@ class SharedStore(Store):
             checkpoint = folder / "checkpoint"
             shutil.rmtree(checkpoint, ignore_errors=True)
             (folder / "result.json").unlink(missing_ok=True)
-            for name in ("metrics.jsonl", "training.json", "checkpoint", "result.json"):
+            for name in (*_BESIDE, "checkpoint", "result.json"):
                 if (staged / name).exists():
                     (staged / name).replace(folder / name)
 
@@ -314,7 +315,7 @@ def _opened(folder: Path, stack: ExitStack) -> dict[str, BinaryIO]:
             files[f"checkpoint/{name}"] = stack.enter_context(os.fdopen(number, "rb"))
     except OSError:
         return {}
-    for name in ("metrics.jsonl", "training.json"):
+    for name in _BESIDE:
         _open(folder, name, files, stack)
     return files
 

@@ -29,6 +29,7 @@ from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.noise import Noise
 from daep_ray.stream.pack import layouts
 from daep_ray.train import checkpoint
+from daep_ray.train.card import write_card
 from daep_ray.train.optimiser import Optimiser, RunningAverage
 from daep_ray.train.progress import Curve, Line
 from daep_ray.train.validation import absolute_errors
@@ -220,6 +221,7 @@ def _save(
         progress={**asdict(counters), "curve": curve.state()},
     )
     checkpoint.save(context.folder / "checkpoint", state, config, fitted)
+    write_card(context.folder, config, fitted, _num_parameters(objective))
 
 
 def _resume(
@@ -262,7 +264,7 @@ def _result(
         num_objects=counters.num_objects,
         num_steps=counters.num_steps,
         num_epochs=counters.epoch,
-        num_parameters=sum(p.numel() for p in objective.parameters()),
+        num_parameters=_num_parameters(objective),
         num_workers=context.world,
         num_threads=config.runtime.num_threads,
         device=context.device,
@@ -270,3 +272,7 @@ def _result(
         seconds_data=round(counters.seconds_data, 3),
         host=f"{platform.node()} ({os.cpu_count()} CPUs)",
     )
+
+
+def _num_parameters(objective: Objective) -> int:
+    return sum(p.numel() for p in objective.parameters())

@@ -13,6 +13,7 @@ from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Bin, Position, bins_in_memory, bins_plain, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.statistics import fit_recipe
+from daep_ray.train.card import MARK, data_summary
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def claim(folder: Path, prepared: Prepared) -> None:
     Raises:
         ConfigError: another training is there. StorageError: the folder cannot be written.
     """
-    mark = folder / "training.json"
+    mark = folder / MARK
     content = {
         "fingerprint": prepared.fingerprint,
         "manifest": prepared.shards.manifest.hash,
         "config": prepared.config.model_dump(mode="json"),
+        "data": data_summary(prepared.shards.manifest),
     }
     try:
         if mark.exists():
