@@ -12,11 +12,18 @@ import torch.multiprocessing as mp
 
 from daep_ray.config import RunConfig
 from daep_ray.errors import CheckpointError, ConfigError, UserError
+from daep_ray.objectives.contrastive import Contrastive
 from daep_ray.settings import override
 from daep_ray.stream.bins import Position
 from daep_ray.train import checkpoint
 from daep_ray.train.loop import Context, NonFiniteLossError, train
-from daep_ray.train.prepare import Prepared, local_stream, prepare, validation_batches
+from daep_ray.train.prepare import (
+    Prepared,
+    local_stream,
+    prepare,
+    training_samples,
+    validation_batches,
+)
 from daep_ray.train.progress import read_curve
 from daep_ray.train.ray_worker import fit
 
@@ -38,6 +45,7 @@ TINY = {
 OF_PAIRS = " of pairs"  # two modalities
 PAIRS = "daep" + OF_PAIRS  # with a drop pattern per step
 EXPERTS = "mmvae" + OF_PAIRS
+SEARCH = "contrastive" + OF_PAIRS  # compares the samples of all workers, keeps a gallery
 
 
 def config(kind: str = "daep", **overrides: object) -> RunConfig:
@@ -62,6 +70,7 @@ class Killed(Exception):
         ("vae", "adamw"),
         (PAIRS, "muon"),
         (EXPERTS, "muon"),
+        pytest.param(SEARCH, "muon", marks=pytest.mark.slow),
     ],
 )
 def test_resume_is_bit_equal_to_never_stopped(
@@ -102,7 +111,10 @@ def test_resume_is_bit_equal_to_never_stopped(
 
 def context(prepared: Prepared, tmp_path: Path, bins) -> Context:
     return Context(
-        folder=tmp_path / "cut", bins=bins, validation=validation_batches(prepared, "cpu")
+        folder=tmp_path / "cut",
+        bins=bins,
+        validation=validation_batches(prepared, "cpu"),
+        samples=training_samples(prepared, "cpu"),
     )
 
 
@@ -111,7 +123,7 @@ def curve_of(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in p.items() if k != "seconds"} for p in points]
 
 
-KINDS = ("daep", "vae", PAIRS, EXPERTS)
+KINDS = ("daep", "vae", PAIRS, EXPERTS, SEARCH)
 
 
 def train_as_rank(rank: int, world: int, data: str, port: int, out: str) -> None:
@@ -248,6 +260,29 @@ def test_a_writer_that_died_leaves_a_loadable_checkpoint(
     assert checkpoint.latest(folder) == folder
     assert checkpoint.load_model(folder).progress["num_objects"] >= 20
     assert not list((tmp_path / "run").glob(".checkpoint*"))
+
+
+def test_a_search_finds_training_samples_after_loading(
+    synthetic_shards: Path, tmp_path: Path
+) -> None:
+    """The gallery is that of the checkpoint's own weights, and all of the training split."""
+    c = config(SEARCH, optimisation__num_objects=60)
+    fit(c, synthetic_shards, tmp_path / "run")
+    objective = checkpoint.load_model(tmp_path / "run").objective
+    assert isinstance(objective, Contrastive)
+    prepared = prepare(c, synthetic_shards)
+    lengths = prepared.fitted.lengths(prepared.shards).to_pylist()
+    for m in ("photometry", "spectrum"):
+        kept = [r for r in lengths if r["split"] == "train" and r[f"{m}.length"]]
+        assert len(objective.gallery(m)) == len(kept)
+    kept_ema = {n: x.clone() for n, x in objective.state_dict().items() if "galleries" in n}
+    with torch.no_grad():
+        objective.remember(training_samples(prepared, "cpu")(objective.asks_for_samples()))
+    again = objective.state_dict()
+    for name, tensor in kept_ema.items():
+        torch.testing.assert_close(again[name], tensor, equal_nan=True)
+    errors = [p["validation/absolute_error/spectrum"] for p in curve_of(tmp_path / "run")]
+    assert all(map(math.isfinite, errors))
 
 
 def test_saved_and_loaded_models_agree(synthetic_shards: Path, tmp_path: Path) -> None:
