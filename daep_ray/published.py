@@ -14,7 +14,8 @@ single-stage decoder
     points attend to points (the text has cross-attention alone)  what `single_stage` does here
 positions
     at most 1 rad per z unit, and D frequencies down to 1e-4  `model.tokenizer.position_scale` etc.
-    of the VAE: sinusoids without an MLP  `model.tokenizer.has_mlp` False
+    of the VAE: sinusoids without an MLP, there in its encoder, here in its decoder too
+    `model.tokenizer.has_mlp` False
 diffusion
     queries are the noisy tokens; time is a token  the defaults, as in the code
     noise is predicted  `objective.prediction` epsilon; 200 DDIM steps, evenly in time
