@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,9 @@ class Context:
     validation: list[PackedBatch]  # empty: no validation curve
     # so many training samples as an evaluation reads them, for objectives that search
     samples: Callable[[int], Iterable[PackedBatch]] | None = None
+    # what a new model takes over before its first step, and the classes of samples (B,)
+    begin: Callable[[Objective], None] | None = None
+    labels: Callable[[tuple[str, ...]], Tensor] | None = None
     rank: int = 0
     world: int = 1
     device: str = "cpu"
@@ -106,7 +109,10 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
         waiting = time.perf_counter()
         item = next(stream)
         counters.seconds_data += time.perf_counter() - waiting
-        batch = item.batch.to(context.device)
+        batch = item.batch
+        if context.labels:
+            batch = replace(batch, label=context.labels(batch.sample_ids))
+        batch = batch.to(context.device)
         noise = Noise(config.seed, item.epoch, batch.sample_ids, context.device, item.step)
 
         total, terms = _reduce(parallel(batch, noise), context.world)
@@ -239,6 +245,9 @@ def _resume(
     if context.world > 1:
         dist.barrier()
     if not folder.exists():
+        if context.begin:
+            context.begin(objective)
+            average.objective.load_state_dict(objective.state_dict())
         if context.rank == 0:
             curve.resume(None, 0)
         return _Counters()
@@ -275,4 +284,4 @@ def _result(
 
 
 def _num_parameters(objective: Objective) -> int:
-    return sum(p.numel() for p in objective.parameters())
+    return sum(p.numel() for p in objective.parameters() if p.requires_grad)

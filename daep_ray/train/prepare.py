@@ -8,12 +8,14 @@ from pathlib import Path
 
 from daep_ray.config import RunConfig, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, StorageError
+from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Bin, Position, bins_in_memory, bins_plain, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.train.card import MARK, data_summary
+from daep_ray.train.checkpoint import Trained, load_model
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Prepared:
     shards: ShardFolder
     fitted: FittedRecipe
     fingerprint: str
+    parent: Trained | None = None  # of a model built on another
 
 
 def prepare(config: RunConfig, data: Path) -> Prepared:
@@ -35,8 +38,24 @@ def prepare(config: RunConfig, data: Path) -> Prepared:
     shards = ShardFolder.open(data)
     config = resolve(config, shards.manifest)
     assert config.recipe is not None
-    fitted = fit_recipe(shards, config.recipe)
-    return Prepared(config, shards, fitted, training_fingerprint(config, shards.manifest.hash))
+    fingerprint = training_fingerprint(config, shards.manifest.hash)
+    if isinstance(config.objective, PriorConfig):
+        parent = _parent(config, Path(config.objective.parent), shards)
+        # its codes are codes of what its own statistics standardise
+        return Prepared(config, shards, parent.fitted, fingerprint, parent)
+    return Prepared(config, shards, fit_recipe(shards, config.recipe), fingerprint)
+
+
+def _parent(config: RunConfig, folder: Path, shards: ShardFolder) -> Trained:
+    """The trained model that another is built on, if it reads data such as these."""
+    parent = load_model(folder)
+    for name in config.modalities:
+        if shards.modalities.get(name) != parent.fitted.modalities[name]:
+            raise ConfigError(
+                f"objective.parent {str(folder)!r} reads {name!r} declared otherwise than in "
+                f"{str(shards.path)!r}: give the data that it was trained on"
+            )
+    return parent
 
 
 def claim(folder: Path, prepared: Prepared) -> None:
@@ -120,7 +139,8 @@ def training_samples(prepared: Prepared, device: str) -> Callable[[int], Iterato
 
 def validation_batches(prepared: Prepared, device: str) -> list[PackedBatch]:
     config = prepared.config
-    if config.runtime.validation_objects == 0:
+    # a prior reconstructs as its parent does, whatever it has learnt
+    if config.runtime.validation_objects == 0 or prepared.parent is not None:
         return []
     batches = evaluation_batches(
         prepared.shards,

@@ -27,6 +27,7 @@ from daep_ray.stream.bins import Bin, Position, make_plan
 from daep_ray.stream.ray_stream import bins_from_dataset, dataset_name, rank_datasets
 from daep_ray.train import checkpoint
 from daep_ray.train.loop import Context, TrainingResult, finished, train
+from daep_ray.train.parent import beginning, class_codes
 from daep_ray.train.prepare import (
     Prepared,
     claim,
@@ -88,6 +89,8 @@ def _fit_here(
             bins=local_stream(prepared, 0, 1),
             validation=validation_batches(prepared, device),
             samples=training_samples(prepared, device),
+            begin=beginning(prepared, device),
+            labels=class_codes(prepared),
             device=device,
             report=report,
             echo=echo,
@@ -173,6 +176,8 @@ def _rank_loop(settings: dict[str, Any]) -> TrainingResult | str:
             bins=bins,
             validation=validation_batches(prepared, device) if rank == 0 else [],
             samples=training_samples(prepared, device),
+            begin=beginning(prepared, device),
+            labels=class_codes(prepared),
             rank=rank,
             world=world,
             device=device,
