@@ -132,6 +132,8 @@ def sample(
     quantiles: Quantiles = None,
     at: At = None,
     seed: Seed = 0,
+    label: Annotated[str | None, typer.Option(help="Draw this class; default: any.")] = None,
+    guidance: Annotated[float, typer.Option(help="Above 1: lean on the class more.")] = 1.0,
     workers: Workers = 0,
     split: Split = None,
     address: Address = None,
@@ -144,7 +146,8 @@ def sample(
     daep-ray sample runs/prior data/snid --out drawn
     """
     rest = (at, False, draws, quantiles, seed)
-    _answers("sample", run, data, out, "", None, rest, workers, split, address)
+    where = (workers, split, address)
+    _answers("sample", run, data, out, "", None, rest, *where, label, guidance)
 
 
 def _answers(
@@ -158,6 +161,8 @@ def _answers(
     workers: int,
     split: str | None,
     address: str | None,
+    label: str | None = None,
+    guidance: float = 1.0,
 ) -> None:
     at, from_reference, draws, quantiles, seed = rest
 
@@ -175,6 +180,8 @@ def _answers(
             num_draws=draws,
             quantiles=_quantiles(quantiles),
             seed=seed,
+            label=label,
+            guidance=guidance,
         )
         check_ask(trained, ask)
         return functools.partial(_answer_rows, ask=ask), identity(ask)

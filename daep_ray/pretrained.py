@@ -172,15 +172,18 @@ class Autoencoder:
         seed: int = 0,
         *,
         quantiles: tuple[float, ...] = (),
+        label: str | None = None,
+        guidance: float = 1.0,
     ) -> dict[str, Reconstruction]:
         """Draws of the prior, of no sample at all, at the places asked for (counted from what the
-        recipe counts from), by modality.
+        recipe counts from), by modality. `label` asks for a class, `guidance` above 1 leans on it.
 
         Raises:
             ConfigError: an objective without a prior.
         """
         places = self._at(at, tuple(self.modalities))
-        ask = Ask((), tuple(places), places, True, num_draws, tuple(quantiles), sampler, seed)
+        draw = (True, num_draws, tuple(quantiles), sampler, seed, label, guidance)
+        ask = Ask((), tuple(places), places, *draw)
         nobody = table_from_samples([], tuple(self.modalities.values()), labels={})
         row = {f.name: pa.nulls(1, f.type) for f in nobody.schema}
         row["sample_id"] = row["object_id"] = pa.array(["prior"])

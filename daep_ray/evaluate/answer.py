@@ -48,6 +48,8 @@ class Ask:
     quantiles: tuple[float, ...] = ()  # instead of draws
     sampler: SamplerConfig | None = None  # None: the configuration's
     seed: int = 0
+    label: str | None = None  # of the prior: the class that is drawn, None for any
+    guidance: float = 1.0  # above 1 the prior leans on the class more
 
 
 @dataclass(frozen=True)
@@ -286,7 +288,9 @@ def _draws(
         draws: Draws = objective.decode(objective.encode(part.batch), shown, *how)
     else:
         sample: Any = objective.sample
-        draws = sample(shown, *how)
+        labels = [ask.label] * whole.num_samples
+        told = {} if ask.label is None else {"labels": labels, "guidance": ask.guidance}
+        draws = sample(shown, *how, **told)
     return {m: draws.values[m].double().cpu().numpy() for m in asked}
 
 

@@ -34,6 +34,8 @@ def about(ask: Ask) -> dict[str, Any]:
         "quantiles": list(ask.quantiles),
         "sampler": None if ask.sampler is None else ask.sampler.model_dump(mode="json"),
         "seed": ask.seed,
+        "label": ask.label,
+        "guidance": ask.guidance,
     }
 
 

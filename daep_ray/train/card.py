@@ -26,6 +26,8 @@ _OBJECTIVES = {
     "vae": "variational autoencoder (beta-VAE) with Perceivers",
     "maep": "masked autoencoder with Perceivers (maep)",
     "mmvae": "mixture-of-experts VAE (mmVAE) with Perceivers",
+    "prior": "latent prior: a diffusion model of another model's codes",
+    "contrastive": "pair of contrastive encoders, answering with the nearest training sample",
 }
 
 

@@ -61,7 +61,7 @@ def as_tables(samples: list[Sample], pairs: ShardFolder) -> dict[str, Table]:
 def test_four_forms_give_equal_numbers(
     model: Autoencoder, rows: pa.Table, samples: list[Sample], pairs: ShardFolder
 ) -> None:
-    ask = {"num_draws": 3, "seed": 5}
+    ask: dict[str, Any] = {"num_draws": 3, "seed": 5}
     arrow = model.reconstruct(rows, **ask)
     plain = model.reconstruct(samples, **ask)
     dicts = model.reconstruct([as_dict(s, pairs) for s in samples], **ask)
@@ -145,8 +145,8 @@ def test_asked_at_its_own_places_a_sample_answers_the_same(
 
 def test_positions_counted_from_the_reference(model: Autoencoder, samples: list[Sample]) -> None:
     days = np.linspace(-10, 30, 5)
-    peaks = [s.sequences["photometry"].metadata["peak"] for s in samples]
-    ask = {"source": None, "target": "photometry", "num_draws": 2}
+    peaks = [float(s.sequences["photometry"].metadata["peak"] or 0) for s in samples]
+    ask: dict[str, Any] = {"source": None, "target": "photometry", "num_draws": 2}
     counted = model.translate(samples, at={"time": days, "band": "r"}, from_reference=True, **ask)
     absolute = model.translate(samples, at=[{"time": days + p, "band": "r"} for p in peaks], **ask)
     for one, other in zip(counted, absolute, strict=True):
@@ -170,12 +170,13 @@ def test_quantiles_are_those_of_the_draws(model: Autoencoder, samples: list[Samp
 def test_what_cannot_be_asked_is_told_in_one_sentence(
     model: Autoencoder, samples: list[Sample]
 ) -> None:
-    for at, sentence in [
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"wavelength": [4000.0], "color": 1}, "has 'color', which is none of wavelength"),
         ({"phase": 0.0}, "lacks wavelength"),
         ({"wavelength": [np.nan]}, "not finite"),
         ({"wavelength": "blue"}, "give numbers"),
-    ]:
+    ]
+    for at, sentence in wrong:
         with pytest.raises(DataError, match=sentence):
             model.translate(samples, "photometry", "spectrum", at)
     with pytest.raises(DataError, match="choose of g, r, i, z"):
@@ -194,10 +195,16 @@ def test_the_prior_is_asked_through_the_objective(
     """An objective with `sample(query, sampler, num_draws, noise)` is all that it takes."""
     objective = model.trained.objective
 
-    def sample(query: Any, *how: Any) -> Any:
+    asked = []
+
+    def sample(query: Any, *how: Any, **told: Any) -> Any:
+        asked.append(told)
         return objective.decode(Code(torch.zeros(query.num_samples, 3, 2)), query, *how)
 
     monkeypatch.setattr(objective, "sample", sample, raising=False)
     found = model.sample({"photometry": {"time": [0.0, 5.0], "band": "g"}}, num_draws=3)
     assert found["photometry"].draws.shape == (3, 2)
     assert np.isfinite(found["photometry"].draws).all()
+    at = {"photometry": {"time": [0.0], "band": "g"}}
+    model.sample(at, label="Ia", guidance=2.0)
+    assert asked == [{}, {"labels": ["Ia"], "guidance": 2.0}]
