@@ -8,6 +8,7 @@ standardised units. The gallery is part of the model's state, so a checkpoint ho
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,25 +101,19 @@ class Gallery(nn.Module):
 
         An empty gallery says the training mean, 0.
         """
-        found = sequence.position.new_zeros(num, sequence.num_tokens)
-        if not len(self):
-            return found
-        category = one_number(sequence.category)
-        entries = self.neighbours(vectors, sequence, num).tolist()
-        bounds = sequence.offsets.tolist()
-        edges = self.offsets.tolist()
-        for b, row in enumerate(entries):
-            here = slice(bounds[b], bounds[b + 1])
-            for k, g in enumerate(row):
-                known = slice(edges[g], edges[g + 1])
-                found[k, here] = interpolated(
-                    sequence.position[here],
-                    category[here],
-                    self.position[known],
-                    self.category[known],
-                    self.value[known],
-                )
-        return found
+        found = np.zeros((num, sequence.num_tokens))
+        if len(self) and sequence.num_tokens:
+            asked = _arrays(sequence.position, one_number(sequence.category))
+            known = _arrays(self.position, self.category, self.value)
+            bounds, edges = sequence.offsets.tolist(), self.offsets.tolist()
+            for b, entries in enumerate(self.neighbours(vectors, sequence, num).tolist()):
+                here = slice(bounds[b], bounds[b + 1])
+                for k, g in enumerate(entries):
+                    entry = slice(edges[g], edges[g + 1])
+                    found[k, here] = interpolated(
+                        *(x[here] for x in asked), *(x[entry] for x in known)
+                    )
+        return torch.from_numpy(found).to(sequence.position)
 
     def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: Any) -> None:
         """As torch does, of a gallery of any size."""
@@ -138,34 +133,30 @@ def one_number(category: Tensor) -> Tensor:
 
 
 def interpolated(
-    position: Tensor, category: Tensor, known: Tensor, known_category: Tensor, value: Tensor
-) -> Tensor:
+    position: np.ndarray,
+    category: np.ndarray,
+    known: np.ndarray,
+    known_category: np.ndarray,
+    value: np.ndarray,
+) -> np.ndarray:
     """(n,) values at places (n, P) from a neighbour's (k,), each from those of its own category.
 
     From all of them where the neighbour has none of a category. One position: a line between the
     two next to it, constant beyond the ends; several: the nearest measurement.
     """
-    out = torch.empty_like(position[:, 0])
-    for number in category.unique():
-        asked = category == number
-        usable = known_category == number
+    out = np.empty(len(position))
+    for number in np.unique(category):
+        asked, usable = category == number, known_category == number
         if not usable.any():
-            usable = torch.ones_like(usable)
-        x, y = known[usable], value[usable]
+            usable = np.ones_like(usable)
+        at, x, y = position[asked], known[usable], value[usable]
         if position.shape[1] == 1:
-            out[asked] = on_line(position[asked, 0], x[:, 0], y)
+            order = np.argsort(x[:, 0], kind="stable")
+            out[asked] = np.interp(at[:, 0], x[order, 0], y[order])
         else:
-            out[asked] = y[torch.cdist(position[asked], x).argmin(1)]
+            out[asked] = y[((at[:, None] - x[None]) ** 2).sum(2).argmin(1)]
     return out
 
 
-def on_line(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """(n,) of the broken line through (x, y) in any order, constant beyond its ends."""
-    x, order = x.sort(stable=True)
-    y = y[order]
-    if len(x) == 1:
-        return y.expand(len(at))
-    right = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
-    before, after = x[right - 1], x[right]
-    share = (at - before) / (after - before).clamp(min=1e-12)
-    return torch.lerp(y[right - 1], y[right], share.clamp(0, 1))
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [x.cpu().numpy() for x in tensors]

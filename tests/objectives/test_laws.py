@@ -202,7 +202,7 @@ def test_4_missing_metadata_and_absent_sequences_hold_nothing(
 
 def test_6_losses_of_parts_add_up(objective: Objective, make_batch: Make, pick: Pick) -> None:
     if isinstance(objective, Contrastive):
-        pytest.skip("samples of all workers are compared: gradients in test_objectives_workers")
+        pytest.skip("samples of all workers are compared: gradients in test_objectives_infonce")
     batch = make_batch(LENGTHS)
     whole = objective(batch, noise_of(batch)).terms
     parts = [pick(batch, rows) for rows in ([0, 2], [3, 1])]

@@ -10,7 +10,7 @@ from torch import Tensor
 from daep_ray.diffusion.samplers import DPMSolverConfig, OneStepConfig
 from daep_ray.objectives import build_objective
 from daep_ray.objectives.contrastive import Contrastive, ContrastiveConfig
-from daep_ray.objectives.gallery import Gallery, interpolated, on_line, one_number
+from daep_ray.objectives.gallery import Gallery, interpolated, one_number
 from daep_ray.stream.batch import Layout, PackedBatch, PackedSequence
 from daep_ray.stream.noise import Noise
 from tests.objectives.conftest import LAYOUTS, make_sequence, model_of
@@ -83,30 +83,26 @@ def test_a_search_by_direction_against_a_loop() -> None:
         torch.testing.assert_close(drawn[:, 3 * b : 3 * b + 3], expected[:, None].expand(3, 3))
 
 
-def test_the_line_between_measurements_is_numpys() -> None:
-    rng = np.random.default_rng(0)
-    x, at = rng.normal(size=30), rng.normal(size=200) * 2
-    y = rng.normal(size=30)
-    order = np.argsort(x)
-    found = on_line(*map(torch.from_numpy, (at, x, y)))
-    np.testing.assert_allclose(found.numpy(), np.interp(at, x[order], y[order]), rtol=1e-9)
-    assert on_line(torch.zeros(3), torch.ones(1), torch.full((1,), 7.0)).tolist() == [7, 7, 7]
-    twice = on_line(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1, 3]), torch.tensor([5.0, 6, 8]))
-    assert twice.isfinite().all()
-
-
 def test_each_band_is_told_from_its_own() -> None:
-    time = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
-    band, value = torch.tensor([1, 1, 2, 2]), torch.tensor([0.0, 10.0, 100.0, 200.0])
-    at, asked = torch.full((3, 1), 0.5), torch.tensor([1, 2, 3])
-    found = interpolated(at, asked, time, band, value)
-    assert found[:2].tolist() == [5.0, 150.0]
-    assert 0 <= float(found[2]) <= 200  # a band that the neighbour lacks: from all it has
-    # several positions: the nearest measurement
-    wide = interpolated(at.expand(3, 2), asked, torch.cat([time, time], 1), band, value)
-    assert wide[:2].tolist() in ([0.0, 100.0], [10.0, 200.0])
+    """In any order of measurements, constant beyond the ends."""
+    time, band = np.array([1.0, 0, 0, 1]), np.array([1, 1, 2, 2])
+    value = np.array([10.0, 0, 100, 200])
+    at, asked = np.array([0.5, 0.5, 0.5, 7.0, -7.0]), np.array([1, 2, 3, 2, 2])
+    found = interpolated(at[:, None], asked, time[:, None], band, value)
+    assert found[[0, 1, 3, 4]].tolist() == [5.0, 150.0, 200.0, 100.0]
+    assert 0 <= found[2] <= 200  # a band that the neighbour lacks: from all it has
+    twice = interpolated(at[:, None], asked, np.zeros((4, 1)), band, value)
+    assert np.isfinite(twice).all()
     codes = torch.tensor([[1, 2], [2, 1], [1, 2]])
     assert one_number(codes)[0] == one_number(codes)[2] != one_number(codes)[1]
+
+
+def test_of_several_positions_the_nearest_measurement_is_told() -> None:
+    rng = np.random.default_rng(0)
+    known, value, at = rng.normal(size=(30, 2)), rng.normal(size=30), rng.normal(size=(9, 2))
+    found = interpolated(at, np.zeros(9, int), known, np.zeros(30, int), value)
+    nearest = [np.argmin([np.hypot(*(x - place)) for x in known]) for place in at]
+    assert found.tolist() == value[nearest].tolist()
 
 
 def contrastive(**settings: object) -> Contrastive:
