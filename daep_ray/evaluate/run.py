@@ -16,9 +16,9 @@ import torch
 
 from daep_ray.config import EvaluationConfig
 from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
-from daep_ray.errors import DataError
 from daep_ray.evaluate.codes import coded_samples, probed_splits
 from daep_ray.evaluate.examples import choose, example_rows
+from daep_ray.evaluate.fits import check_fits
 from daep_ray.evaluate.probe import probe
 from daep_ray.evaluate.profiles import Profile, edges_of
 from daep_ray.evaluate.published_probe import published_probe
@@ -285,19 +285,3 @@ class _Run:
                 "sd": score.sd,
                 "count": score.count,
             }
-
-
-def check_fits(folder: ShardFolder, fitted: FittedRecipe, modalities: tuple[str, ...]) -> None:
-    """Raise DataError unless the data declare the modalities as the model learnt them."""
-    for name in modalities:
-        if name not in folder.modalities:
-            raise DataError(
-                f"the data in {str(folder.path)!r} have no modality {name!r}: "
-                f"they have {', '.join(folder.modalities)}"
-            )
-        if folder.modalities[name] != fitted.modalities[name]:
-            raise DataError(
-                f"{name!r} in {str(folder.path)!r} is declared otherwise than where the model was "
-                "trained (units, positions, words of a category or metadata): "
-                "ingest the data with the same format and options"
-            )
