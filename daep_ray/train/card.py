@@ -16,6 +16,7 @@ from daep_ray.errors import storage_error
 from daep_ray.sample import Axis, Modality
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.recipe import ModalityRecipe
 from daep_ray.stream.seen import ranges_in_units
 
 CARD = "MODEL.md"
@@ -128,12 +129,17 @@ def _modalities(config: RunConfig, fitted: FittedRecipe) -> list[str]:
             f"; {c.name}: {', '.join(c.vocabulary[1:]) or 'none'}" for c in modality.categories
         )
         lines.append(f"- {name}: {_axis(modality.value)} over {axes}{words}")
-        steps = fitted.recipe.modalities[name].model_dump(mode="json", exclude_defaults=True)
-        text = json.dumps(steps, sort_keys=True)
-        lines.append(f"  - recipe: `{text}`")
+        lines.append(f"  - recipe: {_recipe(fitted.recipe.modalities[name])}")
         read = [*fitted.continuous_metadata(name), *fitted.categorical_metadata(name)]
         lines.append(f"  - metadata read: {', '.join(read) or 'none'}")
     return ["## What it reads", "\n".join(lines)]
+
+
+def _recipe(recipe: ModalityRecipe) -> str:
+    """What differs from a recipe that does nothing."""
+    plain = ModalityRecipe().model_dump(mode="json")
+    told = {k: v for k, v in recipe.model_dump(mode="json").items() if v != plain[k]}
+    return f"`{json.dumps(told, sort_keys=True)}`" if told else "z-scores alone"
 
 
 def _axis(axis: Axis) -> str:
@@ -153,7 +159,8 @@ def _model(config: RunConfig, num_parameters: int) -> list[str]:
         f"- {how.num_objects:,} samples seen, {how.token_budget:,} measurements per step, "
         f"{how.optimizer.kind}, seed {config.seed}",
     ]
-    objective = config.objective.model_dump(mode="json")
+    # a prior's parent is a path, and its fingerprint says which it was
+    objective = config.objective.model_dump(mode="json", exclude={"parent"})
     return [
         "## Model",
         "\n".join(lines),

@@ -7,6 +7,7 @@ import pytest
 
 from daep_ray.cli import app, run_app
 from daep_ray.config import configure
+from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
 from daep_ray.train.card import card, data_summary
 from daep_ray.train.checkpoint import load_model
@@ -49,6 +50,7 @@ def test_a_training_writes_its_card(run: Path, synthetic_shards: Path) -> None:
     ((low, high),) = seen.positions
     assert f"time: {low:.6g} to {high:.6g} day (after reference)" in text
     assert f"{seen.lengths[0]:,} to {seen.lengths[1]:,} measurements each" in text
+    assert '"kind": "arcsinh", "scale": 150.0' in text
     assert str(run.parent) not in text
 
 
@@ -84,6 +86,15 @@ def test_an_evaluation_adds_its_metrics(run: Path, synthetic_shards: Path, tmp_p
     assert after.partition("## Limits")[2] == before.partition("## Limits")[2]
     assert run_app(app, words) == 0
     assert (run / "MODEL.md").read_text() == after
+
+
+def test_a_prior_does_not_say_where_its_parent_lies(run: Path) -> None:
+    trained = load_model(run)
+    prior = PriorConfig(parent="/home/somebody/run", parent_fingerprint="abc123")
+    config = trained.config.model_copy(update={"objective": prior})
+    text = card(config, trained.fitted, 1, None)
+    assert "somebody" not in text
+    assert "abc123" in text
 
 
 def test_a_model_of_before_has_a_card_too(run: Path) -> None:
