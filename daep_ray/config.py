@@ -148,6 +148,8 @@ _OF_SEVERAL = {
     ),
 }
 
+# parts of the model that an objective does without
+_NOT_BUILT = {"contrastive": ("decoder", "mixer")}
 
 # of a prior: where its parent lies, and what the parent's fingerprint and the data decide
 _TOLD_BY_PARENT = {"parent", "parent_objective", "classes"}
@@ -167,9 +169,11 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     if isinstance(config.objective, PriorConfig):
         objective = parts["objective"]
         parts["objective"] = {k: v for k, v in objective.items() if k not in _TOLD_BY_PARENT}
-    if len(config.modalities) == 1:
-        for part, names in _OF_SEVERAL.items():
-            parts[part] = {k: v for k, v in parts[part].items() if k not in names}
+    unused: list[tuple[str, tuple[str, ...]]]
+    unused = [("model", _NOT_BUILT.get(config.objective.kind, ()))]
+    unused += list(_OF_SEVERAL.items()) if len(config.modalities) == 1 else []
+    for part, names in unused:
+        parts[part] = {k: v for k, v in parts[part].items() if k not in names}
     identity = {**parts, "recipe": used, "data": manifest_hash, "science": SCIENCE_VERSION}
     return canonical_hash(identity)
 

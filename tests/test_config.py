@@ -127,6 +127,23 @@ def test_fingerprints_change_with_science_and_with_nothing_else(manifest: Manife
     assert len(found) == 2 + len(differing)
 
 
+def test_what_an_objective_does_without_does_not_count(manifest: Manifest) -> None:
+    """Nothing of a decoder in contrastive learning; the term of daep only on several modalities."""
+
+    def found(names: tuple[str, ...], **settings: object) -> str:
+        return training_fingerprint(changed(manifest, modalities=names, **settings), "data")
+
+    pairs, search = ("photometry", "spectrum"), {"objective__kind": "contrastive"}
+    plain = found(pairs, **search)
+    assert found(pairs, **search, model__decoder__num_layers=7) == plain
+    assert found(pairs, **search, model__mixer__num_tokens=7) == plain
+    assert found(pairs, **search, model__encoder__num_layers=7) != plain
+    assert found(pairs, model__decoder__num_layers=7) != found(pairs)
+    assert found(pairs, objective__contrastive_weight=0.1) != found(pairs)
+    alone = ("photometry",)
+    assert found(alone, objective__contrastive_weight=0.1) == found(alone)
+
+
 def test_only_the_recipe_of_used_modalities_counts(manifest: Manifest) -> None:
     other = changed(manifest, recipe__modalities__spectrum__max_length=7)
     assert training_fingerprint(other, "d") == training_fingerprint(changed(manifest), "d")
