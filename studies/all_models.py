@@ -30,7 +30,7 @@ ONE = {
     "daep, time by adaLN": {"model.decoder.time": "adaln"},
     "daep, errors read and weighted": {
         "model.tokenizer.reads_error": True,
-        "objective.error_weighting": "inverse_variance",
+        "objective.error_weighting": "object",
     },
     "VAE": {"objective.kind": "vae", "objective.beta": BETA},
     "VAE, beta 0.1": {"objective.kind": "vae", "objective.beta": 0.1},
