@@ -29,7 +29,7 @@ from daep_ray.sample import Modality
 from daep_ray.shards.schema import ID_COLUMNS, table_from_samples
 from daep_ray.study.address import is_address
 from daep_ray.study.download import downloaded
-from daep_ray.train.checkpoint import Trained, load_model
+from daep_ray.train.checkpoint import FILES_OF_INFERENCE, Trained, load_model
 
 Names = str | tuple[str, ...] | list[str] | None
 Places = Mapping[str, Any] | list[Any] | None
@@ -58,7 +58,7 @@ def load_trained(address: str) -> Trained:
     folder = downloaded(address)
     if folder is None:
         raise CheckpointError(f"no trained model at {address}: give the folder of a training")
-    return load_model(folder)
+    return load_model(folder, FILES_OF_INFERENCE)
 
 
 class Autoencoder:

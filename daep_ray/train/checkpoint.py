@@ -132,8 +132,10 @@ def load_state(folder: Path) -> State:
         raise CheckpointError(_broken(folder, error)) from error
 
 
-def load_model(folder: Path) -> Trained:
+def load_model(folder: Path, files: tuple[str, ...] = FILES) -> Trained:
     """The trained model in a checkpoint folder, or in the training folder that holds one.
+
+    `files` must be there: a whole checkpoint, or `FILES_OF_INFERENCE` of one that was downloaded.
 
     Raises:
         CheckpointError: a file is missing, broken, or of other weights than the configuration's.
@@ -141,7 +143,7 @@ def load_model(folder: Path) -> Trained:
     folder = Path(folder)
     if (folder / "checkpoint").is_dir():
         folder = folder / "checkpoint"
-    check(folder, FILES_OF_INFERENCE)
+    check(folder, files)
     try:
         config = RunConfig.parse(json.loads((folder / "config.json").read_text()))
         fitted = FittedRecipe.from_json(json.loads((folder / "modalities.json").read_text()))
