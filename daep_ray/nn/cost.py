@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 from daep_ray.nn.attention import folds
-from daep_ray.nn.config import ModelConfig, TwoStageDecoderConfig, TwoStageEncoderConfig
+from daep_ray.nn.config import (
+    BottleneckConfig,
+    ModelConfig,
+    TwoStageDecoderConfig,
+    TwoStageEncoderConfig,
+)
 from daep_ray.stream.batch import Layout
 
 Lengths = Mapping[str, Sequence[int]]  # per modality, the measurements of each sample
@@ -179,6 +184,20 @@ def denoise_flops(
         _decode(model, layouts[m], n, max(ns), is_noisy) for m, ns in lengths.items() for n in ns
     ]
     return sum(one, Flops())
+
+
+def code_denoise_flops(
+    bottleneck: BottleneckConfig, width: int, num_layers: int, num_samples: int
+) -> Flops:
+    """One evaluation of a prior's network (`code.py`) on codes of so many samples, a diffusion time
+    and class of each: a sampling step of one draw; a training step is three, and an encoding."""
+    length = bottleneck.length
+    rows = Flops(4.0 * length * bottleneck.width * width)  # in and out
+    layer = Flops(8.0 * length * width**2, 4.0 * length**2 * width)
+    layer += Flops(16.0 * length * width**2)  # a feed-forward of four widths
+    layer += Flops(8.0 * width**2)  # two norms' gains and offsets
+    time = Flops(2.0 * (64 * width + width**2))
+    return num_samples * (rows + num_layers * layer + time)
 
 
 def _cross(model: ModelConfig, num_queries: int, num_rows: int, longest: int) -> Flops:

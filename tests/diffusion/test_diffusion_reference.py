@@ -31,7 +31,7 @@ UNCLIPPED = {"clip_sample": False, "thresholding": False}
 TO_ZERO = {"final_sigmas_type": "zero", "lower_order_final": True}
 SHAPES = [(7,), (3, 5), (2, 3, 4)]
 # theirs computes in float32 throughout, and its 1 - abar loses digits at little noise
-TOLERANCE = {"rtol": 2e-4, "atol": 2e-4}
+TOLERANCE: dict[str, Any] = {"rtol": 2e-4, "atol": 2e-4}
 
 
 def denoise(x: Tensor, t: int) -> Tensor:

@@ -8,7 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from daep_ray.nn import cost
+from daep_ray.nn.code import CodeDenoiser
 from daep_ray.nn.config import (
+    BottleneckConfig,
     DecoderConfig,
     EncoderConfig,
     MixerConfig,
@@ -175,3 +177,12 @@ def test_an_absent_modality_is_not_mixed() -> None:
     one = cost.encode_flops(model, layouts, {"m": [9, 9], "n": [7, 0]})
     assert one.linear < both.linear
     assert one.attention < both.attention
+
+
+def test_denoising_codes() -> None:
+    bottleneck = BottleneckConfig(length=3, width=5)
+    module = CodeDenoiser(bottleneck, width=32, num_heads=4, num_layers=2, num_labels=2)
+    code, time, label = torch.randn(7, 3, 5), torch.rand(7), torch.ones(7, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        module(code, time, label)
+    assert cost.code_denoise_flops(bottleneck, 32, 2, 7).total == counter.get_total_flops()
