@@ -111,12 +111,20 @@ def probe(study: Study, evidence: Evidence) -> Grid | None:
 
 
 def _metrics(study: Study, modality: str, is_probe: bool) -> list[str]:
-    """The metrics that anything was measured by, in the package's order, unknown ones last."""
+    """The metrics that anything was measured by, in the package's order, unknown ones last.
+
+    Those that compare modalities alone (recall, told `from_` one of them) are of no configuration's
+    reconstruction.
+    """
     rows = study.rows("metrics", modality=modality)
     if not rows.num_rows:
         return []
     kinds = zip(rows["metric"].to_pylist(), rows["estimate"].to_pylist(), strict=True)
-    found = {metric for metric, estimate in kinds if (estimate == "probe") == is_probe}
+    found = {
+        metric
+        for metric, estimate in kinds
+        if (estimate == "probe") == is_probe and not estimate.startswith("from_")
+    }
     return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
 
 
