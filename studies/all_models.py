@@ -53,8 +53,9 @@ def build(base: RunConfig, preset: str) -> StudySpec:
     is_paired = len(base.modalities) > 1
     if "spectrum" in base.modalities:
         settings["recipe.modalities.spectrum.max_length"] = MAX_LENGTH[preset]
-    if is_paired:  # a spectrum is asked for at a phase
-        settings["recipe.modalities.spectrum.metadata"] = ["phase"]
+    if is_paired:
+        settings["recipe.modalities.spectrum.metadata"] = ["phase"]  # asked for at a phase
+        settings["optimisation.token_budget"] = 4096  # contrast needs pairs: here about 20 a step
     return StudySpec(
         name="all_models",
         title="Which model reconstructs best?",
