@@ -151,6 +151,9 @@ _OF_SEVERAL = {
 # parts of the model that an objective does without
 _NOT_BUILT = {"contrastive": ("decoder", "mixer")}
 
+# objectives that draw without a solver
+_WITHOUT_SOLVER = {"vae", "mmvae", "maep", "contrastive"}
+
 # of a prior: where its parent lies, and what the parent's fingerprint and the data decide
 _TOLD_BY_PARENT = {"parent", "parent_objective", "classes"}
 _SHOWN_NOTHING = {"token_budget", "visible_share"}
@@ -189,6 +192,23 @@ def evaluation_fingerprint(config: RunConfig, training: str) -> str:
         unused = unused | {"example_percentiles"}
     settings = config.evaluation.model_dump(mode="json", exclude=unused)
     return canonical_hash([training, settings])
+
+
+def ignores(config: RunConfig, path: str) -> bool:
+    """Whether nothing in a result hangs on the setting `path`, because the objective does without.
+
+    `config` must have its modalities filled in. Used for axes that concern some models only; no
+    fingerprint changes by it.
+    """
+    kind = config.objective.kind
+    unused = [f"model.{name}" for name in _NOT_BUILT.get(kind, ())]
+    if len(config.modalities) == 1:
+        unused += [f"{part}.{name}" for part, names in _OF_SEVERAL.items() for name in names]
+    if kind != "maep":
+        unused.append("evaluation.visible_share")
+    if kind in _WITHOUT_SOLVER:
+        unused.append("evaluation.sampler")
+    return any(path == part or path.startswith(f"{part}.") for part in unused)
 
 
 _SMALL_MODEL: dict[str, Any] = {

@@ -5,7 +5,7 @@ one `Evidence`, so that the three cannot disagree.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,17 +118,33 @@ def _comparisons(evidence: Evidence, control: str, errors: Errors) -> list[Compa
     models = sorted(evidence.trained, key=lambda line: line.model != control)  # control first
     own = [line for line in models if line.model == models[0].model]
     others = [line for line in models if line not in own]
-    pairs = [(a, b) for a in own for b in others if a.variant == b.variant]
+    pairs = [(a, b) for a in own for b in others if _goes_with(a, b)]
     pairs += [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(a, b) for a in models for b in pca]
     found = [
         comparison
         for first, second in pairs
-        for point in first.points
+        for point in _distinct(first, second)
         if (comparison := _compare(evidence, first, second, point, errors)) is not None
     ]
     corrected = holm([c.difference.p for c in found])
     return [replace(c, p=p) for c, p in zip(found, corrected, strict=True)]
+
+
+def _goes_with(a: Line, b: Line) -> bool:
+    """The same variant, or a model that does without what tells variants apart."""
+    return a.variant == b.variant or not a.variant or not b.variant
+
+
+def _distinct(first: Line, second: Line) -> Iterator[Point]:
+    """Points of the first to compare: where both lines are flat, one says it all."""
+    seen = set()
+    for point in first.points:
+        others = [q.cells for q in second.at(point.x)]
+        key = tuple(c.cell for cells in (point.cells, *others) for c in cells)
+        if key not in seen:
+            seen.add(key)
+            yield point
 
 
 def _compare(

@@ -170,11 +170,14 @@ def lines(study: Study, x: Abscissa, values: dict[str, float]) -> list[Line]:
 
 
 def _places(cell: Cell, x: Abscissa, study: Study) -> list[Any]:
-    """Where a cell stands: PCA everywhere that a model has as many floats."""
+    """Where a cell stands: PCA everywhere that a model has as many floats, a model that does
+    without the axis (`Axis.is_conditional`) everywhere."""
     if x.of(cell) is not None or cell.num_floats is None:
         return [] if x.of(cell) is None else [x.of(cell)]
+    if not cell.is_reference:
+        return list(x.values)
     alike = {x.of(c) for c in study.trained if c.num_floats == cell.num_floats}
-    return [value for value in x.values if cell.is_reference and value in alike]
+    return [value for value in x.values if value in alike]
 
 
 def _point(place: Any, kind: str, cells: list[Cell], values: dict[str, float]) -> Point:

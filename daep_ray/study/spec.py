@@ -20,6 +20,7 @@ from daep_ray.errors import ConfigError
 from daep_ray.settings import canonical_hash, override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.recipe import recipe_identity
+from daep_ray.study.conditional import applied, refuse_unused
 
 REFERENCES = ("pca", "mean")
 # What a reference's numbers do not depend on: it has no draws and no budget of memory worth naming,
@@ -33,10 +34,13 @@ class Axis:
 
     `Axis("model.width", [32, 64])`
     `Axis(("model.bottleneck.length", "model.bottleneck.width"), [(1, 2), (4, 4)])`
+    `Axis("evaluation.sampler.num_steps", [5, 50], is_conditional=True)`: a model that has no such
+    setting, or never looks at it, has one cell there instead of one per value (`conditional.py`).
     """
 
     path: str | tuple[str, ...]
     values: Sequence[Any]
+    is_conditional: bool = False
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -73,6 +77,10 @@ class Range:
     def paths(self) -> tuple[str, ...]:
         return (self.path,)
 
+    @property
+    def is_conditional(self) -> bool:
+        return False
+
     def assignments(self) -> list[dict[str, Any]]:
         """Both ends, so that the whole range is checked before anything starts."""
         return [{self.path: self.low}, {self.path: self.high}]
@@ -98,6 +106,11 @@ class StudySpec:
     search: Literal["grid", "optuna"] = "grid"
     num_trials: int = 20  # of a search with Optuna: settings tried, each with every seed
     target: str = "validation/absolute_error"  # what Optuna minimises; never the test split
+
+    @property
+    def conditional(self) -> tuple[str, ...]:
+        """Paths that not every model need have."""
+        return tuple(path for axis in self.axes if axis.is_conditional for path in axis.paths)
 
     def with_settings(self, assignments: Mapping[str, Any]) -> "StudySpec":
         """A copy with settings of the base replaced; what the study itself varies is refused.
@@ -154,7 +167,9 @@ def _axis_json(axis: Axis | Range) -> Iterator[dict[str, Any]]:
     for path in axis.paths:
         others = [p for p in axis.paths if p != path]
         values = [point[path] for point in axis.assignments()]
-        yield {"path": path, "values": values} | ({"tied_to": others} if others else {})
+        entry: dict[str, Any] = {"path": path, "values": values}
+        entry |= {"tied_to": others} if others else {}
+        yield entry | ({"is_conditional": True} if axis.is_conditional else {})
 
 
 @dataclass(frozen=True)
@@ -181,8 +196,11 @@ class Cell:
 def cells(spec: StudySpec, manifest: Manifest) -> list[Cell]:
     """Every cell of an enumerated study: models x axes x seeds, then the references.
 
+    Along a conditional axis that a model does without, its cells are one.
+
     Raises:
-        ConfigError: a path, value, model or reference that does not exist, or two equal cells.
+        ConfigError: a path, value, model or reference that does not exist, two equal cells, or a
+            conditional axis that concerns no model.
     """
     check(spec)
     spec = spec.resolved(manifest)
@@ -191,6 +209,9 @@ def cells(spec: StudySpec, manifest: Manifest) -> list[Cell]:
     for model in spec.models:
         for point in points:
             found += cells_at(spec, manifest, model, point)
+    reached = {path for cell in found for path in cell.settings}
+    refuse_unused(spec.base, spec.models, spec.conditional, reached)
+    found = _collapsed(found, sum(len(axis.paths) for axis in spec.axes))
     _refuse_equal(found)
     return found + references(spec, manifest, found)
 
@@ -219,6 +240,7 @@ def cells_at(
     spec: StudySpec, manifest: Manifest, model: str, point: Mapping[str, Any]
 ) -> list[Cell]:
     """The replicates of one model at one point of the design, one per seed."""
+    point = applied(spec.base, spec.models[model], point, spec.conditional)
     found = []
     for seed in spec.seeds:
         changed = override(spec.base, {**spec.models[model], **point, "seed": seed})
@@ -279,6 +301,15 @@ def _reference(name: str, like: Cell, manifest: Manifest) -> Cell:
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {path: value for part in parts for path, value in part.items()}
+
+
+def _collapsed(found: Sequence[Cell], num_paths: int) -> list[Cell]:
+    """Of equal cells of a model that does without a conditional axis, the first."""
+    kept: dict[tuple[str, str, int], Cell] = {}
+    for place, cell in enumerate(found):
+        has_every_axis = len(cell.settings) == num_paths
+        kept.setdefault((cell.model, cell.id, place if has_every_axis else -1), cell)
+    return list(kept.values())
 
 
 def _refuse_equal(found: Sequence[Cell]) -> None:
