@@ -1,0 +1,46 @@
+"""How much should a masked autoencoder hide, and does any ratio reach daep?
+
+Design: maep at mask ratios 0.15 to 0.90 and daep, one code of 4 x 4 floats, one budget of objects,
+several seeds. daep hides nothing, so it has one cell per seed, drawn as a flat line. Evaluated on
+values that the decoder was not shown; `--set evaluation.visible_share=0` leaves maep its code
+alone, which is the question that daep answers.
+Expected: maep is best somewhere between 0.5 and 0.8 (a low ratio leaves the code idle, a high one
+starves the encoder), ahead of daep while values are shown, behind it from the code alone.
+Answer: not run yet.
+Cost: estimated, smoke about as long as bottleneck_sweep.py (5 minutes on two cores).
+
+    python studies/masking_sweep.py
+    python studies/masking_sweep.py --data DATA --preset laptop --out runs/masking
+"""
+
+from daep_ray.config import RunConfig
+from daep_ray.settings import override
+from daep_ray.study.spec import Axis, StudySpec
+from daep_ray.study_cli import main
+
+RATIOS = {
+    "smoke": [0.15, 0.5, 0.9],
+    "laptop": [0.15, 0.3, 0.5, 0.75, 0.9],
+    "cluster": [0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
+}
+SEEDS = {"smoke": 2, "laptop": 2, "cluster": 3}
+MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements per sequence
+
+
+def build(base: RunConfig, preset: str) -> StudySpec:
+    """The design of a preset."""
+    lengths = {f"recipe.modalities.{m}.max_length": MAX_LENGTH[preset] for m in base.modalities}
+    return StudySpec(
+        name="masking_sweep",
+        title="How much should a masked autoencoder hide?",
+        question="How much should a masked autoencoder hide, and does any ratio reach daep?",
+        expectation="Best between 0.5 and 0.8; ahead of daep only while values are shown.",
+        base=override(base, lengths),
+        axes=(Axis("objective.mask_ratio", RATIOS[preset], is_conditional=True),),
+        models={"daep": {"objective.kind": "daep"}, "maep": {"objective.kind": "maep"}},
+        seeds=tuple(range(SEEDS[preset])),
+    )
+
+
+if __name__ == "__main__":
+    main("masking_sweep", build)

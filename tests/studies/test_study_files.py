@@ -1,0 +1,105 @@
+"""Every study file's design holds at every preset: no unknown setting, no two equal cells.
+
+Nothing is trained; a typo in a path is found here and not after an hour.
+"""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from daep_ray.config import PRESETS, preset, resolve
+from daep_ray.errors import ConfigError
+from daep_ray.shards.ingest import ingest
+from daep_ray.shards.manifest import Manifest
+from daep_ray.shards.read import ShardFolder
+from daep_ray.study.spec import Cell, StudySpec, cells
+from daep_ray.study.trial import trials
+
+STUDIES = Path(__file__).parents[2] / "studies"
+NAMES = sorted(p.stem for p in STUDIES.glob("*.py") if "study_cli import main" in p.read_text())
+PAIRS, ONE = "photometry,spectrum", "photometry"
+NEED_PAIRS = {"modality_drop_sweep"}
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"study_{name}", STUDIES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def manifest(synthetic_shards: Path) -> Manifest:
+    return ShardFolder.open(synthetic_shards).manifest
+
+
+def design(name: str, manifest: Manifest, size: str, modalities: str) -> StudySpec:
+    return load(name).build(resolve(preset(size), manifest, modalities), size)
+
+
+def trained(spec: StudySpec, manifest: Manifest) -> list[Cell]:
+    return [cell for cell in cells(spec, manifest) if not cell.is_reference]
+
+
+@pytest.mark.parametrize("size", PRESETS)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_design_holds(name: str, size: str, manifest: Manifest) -> None:
+    spec = design(name, manifest, size, PAIRS if name in NEED_PAIRS else ONE)
+    assert spec.name == name
+    assert trained(spec, manifest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_says_question_design_expectation_and_cost(name: str) -> None:
+    text = load(name).__doc__ or ""
+    assert text.splitlines()[0].endswith("?")
+    for part in ("Design:", "Expected:", "Cost:", f"python studies/{name}.py"):
+        assert part in text
+    assert "answer" in text.lower()
+
+
+@pytest.mark.parametrize("size", PRESETS)
+def test_a_sweep_over_solvers_is_one_training_per_seed(size: str, manifest: Manifest) -> None:
+    spec = design("ddim_steps_sweep", manifest, size, ONE)
+    found = trained(spec, manifest)
+    assert len(trials(found)) == len(spec.models) * len(spec.seeds)
+    of = {m: [c for c in found if c.model == m and c.seed == 0] for m in spec.models}
+    steps, solvers = (len(axis.assignments()) for axis in spec.axes)
+    # one_step has no steps, the VAE no solver
+    assert len(of["daep"]) == steps * (solvers - 1) + 1
+    assert len(of["vae"]) == 1
+
+
+def test_daep_has_no_mask_ratio(manifest: Manifest) -> None:
+    spec = design("masking_sweep", manifest, "laptop", ONE)
+    found = [cell for cell in trained(spec, manifest) if cell.seed == 0]
+    assert [c.model for c in found] == ["daep"] + ["maep"] * 5
+    ratios = {c.config.model_dump()["objective"].get("mask_ratio") for c in found}
+    assert ratios == {None, 0.15, 0.3, 0.5, 0.75, 0.9}
+
+
+def test_modality_dropping_asks_for_two_modalities(manifest: Manifest) -> None:
+    with pytest.raises(ConfigError, match="--modality photometry,spectrum"):
+        design("modality_drop_sweep", manifest, "smoke", ONE)
+    spec = design("modality_drop_sweep", manifest, "laptop", PAIRS)
+    assert [c.model for c in trained(spec, manifest)] == ["daep"] * 5 + ["mmVAE"]
+
+
+def test_the_hybrid_is_asked_of_pairs_alone(manifest: Manifest) -> None:
+    one, pairs = (design("objectives", manifest, "smoke", m) for m in (ONE, PAIRS))
+    assert pairs.models.keys() - one.models.keys() == load("objectives").HYBRID.keys()
+    assert len(trials(trained(pairs, manifest))) == len(pairs.models)
+
+
+def test_clinical_sequences_need_nothing_but_their_data(shared_data: Path, tmp_path: Path) -> None:
+    archive = shared_data / "physionet2012_subset.tar.gz"
+    ingest("table", archive, tmp_path / "vitals", {"mapping": "physionet2012"})
+    manifest = ShardFolder.open(tmp_path / "vitals").manifest
+    spec = load("domain_transfer").build(resolve(preset("smoke"), manifest), "smoke")
+    assert {c.config.modalities for c in cells(spec, manifest)} == {("vitals",)}
