@@ -7,7 +7,7 @@ and adds coverage.
 Expected: DDIM needs some 50 steps for the error of the mean of draws, second-order solvers 10; the
 error of single draws rises a little with the steps, because few steps draw too narrowly.
 Answer: not run yet.
-Cost: estimated, smoke 2 minutes on two cores; laptop is mostly evaluation, 200 steps about 20 times 10.
+Cost: estimated, smoke 2 minutes on two cores; laptop is mostly evaluation.
 
     python studies/ddim_steps_sweep.py
     python studies/ddim_steps_sweep.py --data DATA --preset laptop --out runs/steps
