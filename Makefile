@@ -8,6 +8,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 OUT ?= runs/study
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .PHONY: env study test check lint types wheel browser clean
@@ -30,11 +31,13 @@ env: .venv/installed
 study: .venv/installed
 	$(BIN)/python studies/bottleneck_sweep.py --preset smoke --out $(OUT)
 
+# Two processes of one thread each; what starts Ray comes after them, alone.
 test: .venv/installed-test
-	$(BIN)/pytest
+	$(PYTEST) -m 'not ray' -n 2 --dist loadfile
+	$(PYTEST) -m ray
 
 check: lint types
-	$(BIN)/pytest -m 'not slow'
+	$(PYTEST) -m 'not ray and not slow' -n 2 --dist loadfile
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
