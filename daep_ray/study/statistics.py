@@ -67,6 +67,10 @@ def paired_difference(
     model (`repeat_over_seeds`). Only pairs that both have count. Seeds and objects are drawn with
     replacement independently of each other (the pigeonhole bootstrap of Owen 2007), so that
     the interval covers new objects and, as far as few seeds can tell, new trainings.
+
+    Few cannot tell much: with no effect, and trainings whose luck moves an error by twice as much as
+    the choice of objects does, p is below 0.05 in 30 % of simulated comparisons with 2 seeds, in
+    15 % with 3 and in 6 % with 5; without such luck in 5 % with 1 seed and 3 % or fewer with more.
     """
     pairs = sorted(model.keys() & control.keys())
     seeds = sorted({s for s, _ in pairs})
