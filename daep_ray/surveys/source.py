@@ -88,10 +88,10 @@ def walk(source: Path, is_ignored: Callable[[str], bool] = is_document) -> Itera
         DataError: an archive is damaged, cut short, or expands beyond all measure.
     """
     if not source.is_dir():
-        yield from _one(source, source.name, is_ignored, in_folder=False)
+        yield from _one(source, source.name, is_ignored)
         return
     for path in _paths(source):
-        yield from _one(path, path.relative_to(source).as_posix(), is_ignored, in_folder=True)
+        yield from _one(path, path.relative_to(source).as_posix(), is_ignored, source)
 
 
 def walk_or_stream(source: Path) -> Iterator[Found | LargeFile]:
@@ -100,15 +100,16 @@ def walk_or_stream(source: Path) -> Iterator[Found | LargeFile]:
     Raises:
         DataError: as `walk`.
     """
-    in_folder = source.is_dir()
-    for path in _paths(source) if in_folder else [source]:
-        name = path.relative_to(source).as_posix() if in_folder else source.name
+    folder = source if source.is_dir() else None
+    for path in _paths(folder) if folder else [source]:
+        name = path.relative_to(folder).as_posix() if folder else source.name
         is_packed = name.lower().endswith((*_ARCHIVE_SUFFIXES, ".gz"))
         is_plain = path.is_file() and os.access(path, os.R_OK) and not is_packed
-        if is_plain and not is_document(name) and path.stat().st_size > STREAMED_BYTES:
+        is_data = is_plain and not is_document(name) and not _leads_out(path, folder)
+        if is_data and path.stat().st_size > STREAMED_BYTES:
             yield LargeFile(name, path)
         else:
-            yield from _one(path, name, is_document, in_folder)
+            yield from _one(path, name, is_document, folder)
 
 
 def _paths(folder: Path) -> Iterator[Path]:
@@ -125,10 +126,17 @@ def _paths(folder: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
+def _leads_out(path: Path, folder: Path | None) -> bool:
+    """A link to what lies outside the folder that is read: a survey is what its folder holds."""
+    if folder is None or not path.is_symlink():
+        return False
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def _one(
-    path: Path, name: str, is_ignored: Callable[[str], bool], in_folder: bool
+    path: Path, name: str, is_ignored: Callable[[str], bool], folder: Path | None = None
 ) -> Iterator[Found]:
-    """One path of the source: an archive's members, or the file itself."""
+    """One path of the source (in `folder`, or the source): an archive's members, or the file."""
     if is_ignored(name):
         yield Ignored(name)
     elif path.is_dir():
@@ -136,8 +144,10 @@ def _one(
         yield Quarantined(name, "", why)
     elif not path.is_file():
         yield Quarantined(name, "", "neither a file nor a folder (a broken link or a device)")
+    elif _leads_out(path, folder):
+        yield Quarantined(name, "", "a link that leads out of the folder: copy the file into it")
     elif name.lower().endswith(_ARCHIVE_SUFFIXES):
-        yield from _members(path, f"{name}/" if in_folder else "", is_ignored)
+        yield from _members(path, f"{name}/" if folder else "", is_ignored)
     else:
         yield _read(path, name)
 

@@ -7,7 +7,7 @@ import io
 import lzma
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from daep_ray.errors import DataError
 from daep_ray.sample import Ignored, Quarantined
 from daep_ray.surveys import source
-from daep_ray.surveys.source import RawFile, check_source, is_document, walk
+from daep_ray.surveys.source import (
+    Found,
+    LargeFile,
+    RawFile,
+    check_source,
+    is_document,
+    walk,
+    walk_or_stream,
+)
 
 FILES: dict[str, str | bytes] = {
     "b/two.lnw": "two",
@@ -28,6 +36,7 @@ FILES: dict[str, str | bytes] = {
 }
 SHARED_FOLDER = [HealthCheck.function_scoped_fixture]  # every example writes the same file anew
 Write = Callable[[dict[str, str | bytes]], Path]
+Find = Callable[[Path], Iterator[Found | LargeFile]]
 
 
 def tar(path: Path, folder: Path, mode: str) -> Path:
@@ -93,6 +102,27 @@ def test_links_and_devices_are_quarantined_not_followed(write: Write, tmp_path: 
     found = {f.file: f.reason for f in walk(folder) if isinstance(f, Quarantined)}
     assert set(found) == {"loop", "broken", "pipe"}
     assert "link" in found["loop"]
+
+
+@pytest.mark.parametrize("find", [walk, walk_or_stream])
+def test_a_link_that_leaves_the_folder_is_not_followed(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, find: Find
+) -> None:
+    monkeypatch.setattr(source, "STREAMED_BYTES", 2)  # a large file must not be led out either
+    folder = write({"a.lnw": "good", "deep/b.lnw": "good"})
+    (tmp_path / "secret.lnw").write_text("out")
+    (tmp_path / "secret.tar").write_text("out")
+    for name in ("c.lnw", "c.tar"):
+        (folder / name).symlink_to(tmp_path / f"secret{name[1:]}")
+    (folder / "deep" / "up.lnw").symlink_to("../../secret.lnw")
+    (folder / "deep" / "inside.lnw").symlink_to("../a.lnw")
+    lost = {f.file: f.reason for f in find(folder) if isinstance(f, Quarantined)}
+    assert set(lost) == {"c.lnw", "c.tar", "deep/up.lnw"}
+    assert all("leads out of the folder" in reason for reason in lost.values())
+    kept = [f.name for f in find(folder) if not isinstance(f, Quarantined | Ignored)]
+    assert kept == ["a.lnw", "deep/b.lnw", "deep/inside.lnw"]
+    (tmp_path / "name").symlink_to(folder)  # the source itself may be a link
+    assert len(list(find(tmp_path / "name"))) == 6
 
 
 def hostile_archive(path: Path) -> Path:
