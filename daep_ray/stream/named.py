@@ -201,7 +201,12 @@ def _log10(modality: Modality) -> tuple[ValueStep, ...]:
 
 
 def _magnitude(modality: Modality) -> tuple[ValueStep, ...]:
-    return () if modality.value.unit == "mag" else (Magnitude(),)
+    """Magnitudes with the zero point that the unit tells: `FLUXCAL, zero point 27.5`."""
+    unit = modality.value.unit
+    if unit == "mag":
+        return ()
+    told = re.search(r"zero point (\d+(?:\.\d+)?)", unit)
+    return (Magnitude(zero_point=float(told[1])),) if told else (Magnitude(),)
 
 
 def _per_frequency(modality: Modality) -> tuple[Factor, ...]:

@@ -89,6 +89,15 @@ def test_names_and_sources_are_complete():
         assert recipe.modalities
 
 
+@pytest.mark.parametrize(
+    ("unit", "zero_point"),
+    [("FLUXCAL, zero point 27.5", 27.5), ("microjansky, AB zero point 23.9", 23.9)],
+)
+def test_magnitudes_have_the_zero_point_of_the_unit(unit, zero_point):
+    part = named_recipe("ztf-photometry", manifest(photometry(unit))).modalities["photometry"]
+    assert [step.zero_point for step in part.value] == [zero_point]
+
+
 def test_the_paper_on_lamost():
     part = named_recipe("lamost", SURVEYS["lamost"]).modalities["spectrum"]
     assert (kinds(part.selection), kinds(part.value)) == (["signal_to_noise"], ["arcsinh"])
