@@ -6,8 +6,9 @@ none that can be read, one sample `<file stem>`.
 
 `photometry`: flux FLUXCAL (zero point 27.5), time MJD, category band; `redshift` and `peak` (MJD)
 as metadata. `spectrum`: observer frame, flux as the file has it (absolute, or relative);
-`phase` = (MJD - peak) / (1 + redshift) and `redshift` as metadata. The bands of the whole survey
-are collected before the first record, since they are the vocabulary.
+`phase` = (MJD - peak) / (1 + redshift), `redshift` and `ebv` (E(B-V) of the Milky Way's dust, not
+corrected for) as metadata. The bands of the whole survey are collected before the first record,
+since they are the vocabulary.
 """
 
 import re
@@ -98,7 +99,7 @@ SPECTRUM = Modality(
     name="spectrum",
     value=Axis("flux", "relative"),
     positions=(Axis("wavelength", "Angstrom", frame="observer"),),
-    metadata=(Axis("phase", "day", frame="rest"), Axis("redshift", "")),
+    metadata=(Axis("phase", "day", frame="rest"), Axis("redshift", ""), Axis("ebv", "mag")),
 )
 
 
@@ -202,7 +203,7 @@ def _spectrum(spectrum: Spectrum, found: SnanaObject) -> Sequence:
         value=spectrum.flux,
         error=spectrum.error,
         positions={"wavelength": spectrum.wavelength},
-        metadata={"phase": phase, "redshift": redshift},
+        metadata={"phase": phase, "redshift": redshift, "ebv": found.ebv},
     )
 
 

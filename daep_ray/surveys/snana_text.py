@@ -28,6 +28,7 @@ _BAND_COLUMNS = ("BAND", "FLT")
 _SPEC_COLUMNS = ("LAMMIN", "LAMMAX", "FLAM", "FLAMERR", "SPECFLAG")
 _NOT_A_NUMBER = ("NULL", "NONE", "NA", "-")
 _MAX_SPECTRA = 10_000  # an announced number above this is no number of spectra
+_MISSING_EBV = -1e-6  # it may be 0; -9 is none
 _MISSING_MJD = 1000.0  # dates below are placeholders (0.01, -9)
 
 
@@ -85,6 +86,11 @@ class SnanaObject:
         """Heliocentric where given: what the observed wavelengths were shifted by."""
         keys = ("REDSHIFT_HELIO", "REDSHIFT_FINAL", "REDSHIFT_CMB", "REDSHIFT_SPEC")
         return self.number(*keys, above=-1.0)
+
+    @property
+    def ebv(self) -> float | None:
+        """E(B-V) of the Milky Way's dust in magnitudes; the fluxes still suffer from it."""
+        return self.number("MWEBV", above=_MISSING_EBV)
 
 
 @dataclass

@@ -85,9 +85,18 @@ def test_spectra_become_samples(write: Write, snana_text: str) -> None:
     one, two = first.sequences["spectrum"], second.sequences["spectrum"]
     np.testing.assert_array_equal(one.positions["wavelength"], [4001.0, 4005.0])  # flag 0 is gone
     np.testing.assert_array_equal(one.value, [1.5e-15, -3.5e-15])
-    assert one.metadata == {"phase": 15.0 / 1.5, "redshift": 0.5}
-    assert two.metadata == {"phase": None, "redshift": 0.5}  # MJD 0.01 is missing
+    assert one.metadata == {"phase": 15.0 / 1.5, "redshift": 0.5, "ebv": 0.047}
+    # MJD 0.01 is missing
+    assert two.metadata == {"phase": None, "redshift": 0.5, "ebv": 0.047}
     np.testing.assert_array_equal(two.value, [0.25, 0.35])
+
+
+@pytest.mark.parametrize(("card", "ebv"), [("0.0", 0.0), ("-9.0", None), ("", None)])
+def test_dust_of_the_milky_way_may_be_unknown(
+    write: Write, snana_text: str, card: str, ebv: float | None
+) -> None:
+    first, _ = samples(write({"a.dat": snana_text.replace("MWEBV: 0.047", f"MWEBV: {card}")}))
+    assert first.sequences["spectrum"].metadata["ebv"] == ebv
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\n"])
