@@ -35,6 +35,7 @@ app = typer.Typer(
     "Studies are files of their own: python studies/bottleneck_sweep.py --help",
 )
 
+FORMATS = "synthetic, snid, snana, lamost, desi, ascii, snana_fits, table or surface."
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `ingest` has written.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `train` has written.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write to.")]
@@ -46,7 +47,7 @@ Set = Annotated[
 
 @app.command()
 def ingest(
-    format: Annotated[str, typer.Argument(metavar="FORMAT", help="synthetic, snid or snana.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=FORMATS)],
     out: Out,
     source: Annotated[
         Path | None,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import typer.main
 
-from daep_ray.cli import app, run_app
+from daep_ray.cli import FORMATS, app, run_app
 from daep_ray.surveys import READERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +41,10 @@ def test_every_command_is_in_the_readme(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(READERS))
 def test_every_survey_format_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
+
+
+def test_every_survey_format_is_in_the_help() -> None:
+    assert set(re.split(r", | or |\.", FORMATS)) - {""} == set(READERS)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
