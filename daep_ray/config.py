@@ -85,8 +85,9 @@ class EvaluationConfig(Settings):
     max_objects: int = Field(200, ge=1)
     token_budget: int = Field(8192, ge=1)  # measurements in one pass; larger for a GPU
     probe_label: str | None = "class"  # None: no probe
-    # converged fits on several splits, or the published code's one (`evaluate/published_probe.py`)
-    probe: Literal["converged", "published"] = "converged"
+    # converged fits on several splits, or the published code's one (`evaluate/published_probe.py`);
+    # network: the converged one and, beside it, a small network on the same splits
+    probe: Literal["converged", "published", "network"] = "converged"
     num_probe_splits: int = Field(10, ge=1)
     # of each sample's measurements, the values that a masked autoencoder's decoder is shown
     visible_share: float = Field(0.1, ge=0, lt=1)

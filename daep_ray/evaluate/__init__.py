@@ -11,6 +11,11 @@ reference, from the code of that modality alone, over the samples that have both
 the share of those samples whose own sequence that modality finds among the first k. A masked
 autoencoder is shown a share of the values: its errors are taken over the others, and once more over
 all of them, the shown ones copied, as published (`shown_copied`).
+
+Beside them: `draws` (what the K draws say together: coverage, width, CRPS, ranks; those told from
+one modality under `from_<modality>`), `probe_<label>` (a number told from the code),
+`network_probe` (a small network instead of the straight line), `clusters` (of codes, found without
+their classes).
 """
 
 from dataclasses import dataclass
@@ -18,7 +23,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """How a number is shown: unit `z` (standardised), `physical`, `fraction` or `count`."""
+    """How a number is shown: unit `z` (standardised), `physical`, `label`, `fraction`, `count`.
+
+    `label` is the unit of the label that is told. What has a sign or a target (`bias_before_peak`,
+    `rank_bias`, coverage) is best near it, whatever `is_lower_better` says.
+    """
 
     title: str
     unit: str
@@ -26,10 +35,31 @@ class Metric:
     digits: int = 3
 
 
+_COVERED = {
+    f"coverage_{level}": Metric(f"coverage of {level} %", "fraction", is_lower_better=False)
+    for level in (50, 68, 90, 95)
+}
 METRICS: dict[str, Metric] = {
     "absolute_error": Metric("absolute error", "z", is_lower_better=True),
     "squared_error": Metric("squared error", "z", is_lower_better=True),
     "absolute_error_physical": Metric("absolute error", "physical", is_lower_better=True),
+    "bias_before_peak": Metric("bias before peak", "z", is_lower_better=True),
+    "crps": Metric("CRPS", "z", is_lower_better=True),
+    **_COVERED,
+    **{
+        f"{name}_target": Metric(f"{metric.title} to expect", "fraction", is_lower_better=False)
+        for name, metric in _COVERED.items()
+    },
+    **{
+        name.replace("coverage", "width"): Metric(
+            metric.title.replace("coverage of", "width at"), "z", is_lower_better=True
+        )
+        for name, metric in _COVERED.items()
+    },
+    "rank_bias": Metric("rank bias", "fraction", is_lower_better=True),
+    "rank_spread": Metric("rank spread", "fraction", is_lower_better=True),
+    "fine_residual_power": Metric("residual power, finest", "fraction", is_lower_better=True),
+    "fine_power": Metric("power, finest", "fraction", is_lower_better=False),
     "recall_at_1": Metric("recall@1", "fraction", is_lower_better=False),
     "recall_at_1_chance": Metric("recall@1 by chance", "fraction", is_lower_better=False),
     "recall_at_10": Metric("recall@10", "fraction", is_lower_better=False),
@@ -40,4 +70,10 @@ METRICS: dict[str, Metric] = {
     "probe_majority_accuracy": Metric("majority accuracy", "fraction", is_lower_better=False),
     "probe_num_classes": Metric("classes in the probe", "count", is_lower_better=False, digits=1),
     "probe_num_objects": Metric("objects in the probe", "count", is_lower_better=False, digits=1),
+    "probe_r2": Metric("probe R2", "fraction", is_lower_better=False),
+    "probe_mean_absolute_error": Metric("probe error", "label", is_lower_better=True),
+    "probe_mean_absolute_error_of_mean": Metric("error of the mean", "label", is_lower_better=True),
+    "kmeans_adjusted_rand": Metric("k-means adjusted Rand", "fraction", is_lower_better=False),
+    "kmeans_silhouette": Metric("k-means silhouette", "fraction", is_lower_better=False),
+    "class_silhouette": Metric("silhouette of classes", "fraction", is_lower_better=False),
 }

@@ -1,4 +1,4 @@
-"""The linear probe: how well a straight line through the code tells the classes apart.
+"""The probe: how well a straight line through the code, or a small network, tells classes apart.
 
 In: codes (S, F), a class and an object per sample. Out: accuracy, balanced accuracy, macro F1 and,
 beside them, the accuracy of always saying the most frequent class (on the same splits), as mean and
@@ -6,23 +6,28 @@ standard deviation over the splits.
 
 Every split is a new draw: 70 % of each class's objects fit, 30 % are scored, and all samples of an
 object fall on one side. Codes are standardised on the fit part. The classifier is run until it has
-converged. Every object weighs the same, however many samples it has. Classes with fewer than
-`FEWEST_OBJECTS` objects are left out: `probe_num_classes` says how many remain.
+converged. The network has one hidden layer of `HIDDEN` units, the same penalty on its weights as
+the linear probe, and is fitted and scored on the same splits. Every object weighs the same, however
+many samples it has. Classes with fewer than `FEWEST_OBJECTS` objects are left out:
+`probe_num_classes` says how many remain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 
 FEWEST_OBJECTS = 5  # in a class
 FEWEST_OBJECTS_OF_A_SPLIT = 50  # below, one split alone is too small to probe
 SCORED_FRACTION = 0.3  # of the objects of every class
 MOST_ITERATIONS = 10_000
+HIDDEN = 64  # units of the network
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,26 @@ class Coded:
     object_ids: np.ndarray  # (S,) str
     classes: np.ndarray  # (S,) str
     codes: np.ndarray  # (S, F) float
+
+
+Classifier = Any  # of scikit-learn: it fits and predicts
+
+
+def linear() -> Classifier:
+    """Multinomial logistic regression, scikit-learn's penalty (half of the weights' squares)."""
+    return LogisticRegression(max_iter=MOST_ITERATIONS)
+
+
+def network() -> Classifier:
+    """One hidden layer of rectified units, fitted in full batches from one fixed start."""
+    return MLPClassifier(
+        (HIDDEN,),
+        solver="lbfgs",
+        alpha=1.0,
+        max_iter=MOST_ITERATIONS,
+        max_fun=2 * MOST_ITERATIONS,
+        random_state=0,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,25 +77,34 @@ def is_probeable(object_ids: np.ndarray, classes: np.ndarray, num_objects: int =
     return len(kept) >= 2 and sum(kept) >= num_objects
 
 
-def probe(coded: Coded, num_splits: int) -> list[Score]:
+def probe(
+    coded: Coded, num_splits: int, classifier: Callable[[], Classifier] = linear
+) -> list[Score]:
     """The probe's scores; empty if fewer than two classes have `FEWEST_OBJECTS` objects."""
     coded = frequent(coded)
     if not is_probeable(coded.object_ids, coded.classes):
         return []
-    weights = _object_weights(coded.object_ids)
-    rows = [_score(coded, weights, fit, scored) for fit, scored in splits(coded, num_splits)]
-    scores = [
+    weights = object_weights(coded.object_ids)
+    rows = [
+        _score(coded, weights, fit, scored, classifier())
+        for fit, scored in splits(coded, num_splits)
+    ]
+    sizes = _class_sizes(coded.object_ids, coded.classes)
+    return [
+        *over_splits(rows),
+        Score("probe_num_classes", float(len(sizes)), 0.0, 1),
+        Score("probe_num_objects", float(sum(sizes.values())), 0.0, 1),
+    ]
+
+
+def over_splits(rows: list[dict[str, float]]) -> list[Score]:
+    """Mean and standard deviation of each metric over the splits."""
+    return [
         Score(metric, float(np.mean(values)), float(np.std(values, ddof=1)), len(values))
         if len(values) > 1
         else Score(metric, float(values[0]), 0.0, 1)
         for metric in rows[0]
         for values in [[row[metric] for row in rows]]
-    ]
-    sizes = _class_sizes(coded.object_ids, coded.classes)
-    return [
-        *scores,
-        Score("probe_num_classes", float(len(sizes)), 0.0, 1),
-        Score("probe_num_objects", float(sum(sizes.values())), 0.0, 1),
     ]
 
 
@@ -88,13 +122,12 @@ def splits(coded: Coded, num_splits: int) -> Iterator[tuple[np.ndarray, np.ndarr
 
 
 def _score(
-    coded: Coded, weights: np.ndarray, fit: np.ndarray, scored: np.ndarray
+    coded: Coded, weights: np.ndarray, fit: np.ndarray, scored: np.ndarray, model: Classifier
 ) -> dict[str, float]:
     """One split: fit on one part, metrics on the other."""
     scaler = StandardScaler().fit(coded.codes[fit], sample_weight=weights[fit])
-    model = LogisticRegression(max_iter=MOST_ITERATIONS)
     model.fit(scaler.transform(coded.codes[fit]), coded.classes[fit], sample_weight=weights[fit])
-    assert model.n_iter_.max() < MOST_ITERATIONS, "the probe has not converged"
+    assert np.max(model.n_iter_) < MOST_ITERATIONS, "the probe has not converged"
     truth, weight = coded.classes[scored], weights[scored]
     said = model.predict(scaler.transform(coded.codes[scored]))
     majority = np.full(len(scored), _heaviest(coded.classes[fit], weights[fit]))
@@ -114,7 +147,7 @@ def _heaviest(classes: np.ndarray, weights: np.ndarray) -> str:
     return names[np.bincount(of_sample, weights).argmax()]
 
 
-def _object_weights(object_ids: np.ndarray) -> np.ndarray:
+def object_weights(object_ids: np.ndarray) -> np.ndarray:
     """(S,) weights that add up to 1 for every object."""
     _, of_sample, counts = np.unique(object_ids, return_inverse=True, return_counts=True)
     return 1.0 / counts[of_sample]

@@ -42,7 +42,7 @@ class Profile:
         if not len(residual):
             return
         self.first, self.last = min(self.first, position.min()), max(self.last, position.max())
-        bins = np.clip(np.searchsorted(self.edges, position, "right") - 1, 0, len(self.edges) - 2)
+        bins = bin_of(self.edges, position)
         np.add.at(self.counts, (category, bins, np.searchsorted(EDGES, residual)), 1)
 
     def rows(self, fitted: FittedRecipe, modality: str) -> Iterable[dict[str, Any]]:
@@ -70,6 +70,11 @@ def edges_of(position: np.ndarray) -> np.ndarray:
         return np.array([0.0, 1.0])
     edges = np.unique(np.quantile(position, np.linspace(0, 1, NUM_BINS + 1)))
     return edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1.0])
+
+
+def bin_of(edges: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """(N,) the bin of each position; what lies beyond `edges` (E+1,) is in the outermost."""
+    return np.clip(np.searchsorted(edges, position, "right") - 1, 0, len(edges) - 2)
 
 
 def quantiles(counts: np.ndarray, levels: tuple[float, ...]) -> list[float]:

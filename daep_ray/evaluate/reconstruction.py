@@ -21,12 +21,22 @@ from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, reduce_samples
 
 # modality -> estimate -> (K, N); `one_draw` has K draws, every other estimate has one row;
-# `from_<modality>` is told from that modality alone and means nothing where a sample lacks it
+# `from_<modality>` is told from that modality alone and means nothing where a sample lacks it, and
+# `draws_from_<modality>` are the K draws that it is the mean of: for calibration alone
 Predictions = Mapping[str, Mapping[str, np.ndarray]]
 Predict = Callable[[PackedBatch], Predictions]
 
 FROM = "from_"
+DRAWS_FROM = "draws_from_"
 COPIED = "shown_copied"  # the mean of draws with the values that the model was shown
+# what every object has a row for; of other metrics the table `metrics` tells mean and sd
+OF_OBJECTS = (
+    "absolute_error",
+    "squared_error",
+    "absolute_error_physical",
+    "crps",
+    "bias_before_peak",
+)
 CENTRAL = ("mean_of_draws", "reference")  # the estimate that profiles and examples show
 
 
@@ -38,6 +48,7 @@ class SampleErrors:
     object_ids: list[str] = field(default_factory=list)
     lengths: list[np.ndarray] = field(default_factory=list)
     amplitudes: list[np.ndarray] = field(default_factory=list)
+    phases: list[np.ndarray] = field(default_factory=list)
     columns: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
 
     def add(
@@ -46,11 +57,12 @@ class SampleErrors:
         flat: FlatSequence,
         errors: Mapping[tuple[str, str], np.ndarray],
         source: FlatSequence | None = None,
+        phases: np.ndarray | None = None,
     ) -> None:
         """A batch: (sample id, object id) and (B,) errors by (estimate, metric).
 
         A sample without this modality, or without the `source` that it was told from, has no error
-        and is left out.
+        and is left out. `phases` (B,) in days, NaN where unknown.
         """
         is_told = True if source is None else source.lengths > 0
         present = np.flatnonzero((flat.lengths > 0) & is_told)
@@ -58,6 +70,8 @@ class SampleErrors:
         self.object_ids += [ids[i][1] for i in present]
         self.lengths.append(flat.lengths[present])
         self.amplitudes.append(sample_means(np.abs(flat.value), flat.offsets)[present])
+        known = np.full(len(flat.lengths), np.nan) if phases is None else phases
+        self.phases.append(known[present])
         for key, values in errors.items():
             self.columns.setdefault(key, []).append(values[present])
 
@@ -68,6 +82,7 @@ class SampleErrors:
             object_ids=np.array(self.object_ids, dtype=str)[order],
             lengths=_joined(self.lengths)[order],
             amplitudes=_joined(self.amplitudes)[order],
+            phases=_joined(self.phases)[order],
             columns={key: _joined(parts)[order] for key, parts in self.columns.items()},
         )
 
@@ -81,6 +96,18 @@ class SortedErrors:
     lengths: np.ndarray  # (S,) measurements
     amplitudes: np.ndarray  # (S,) the error of the constant training mean: mean |value|, z units
     columns: dict[tuple[str, str], np.ndarray]  # (estimate, metric) -> (S,)
+    phases: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (S,) days, NaN: unknown
+
+    def where(self, is_kept: np.ndarray) -> "SortedErrors":
+        """The samples for which `is_kept` (S,) is True."""
+        return SortedErrors(
+            self.sample_ids[is_kept],
+            self.object_ids[is_kept],
+            self.lengths[is_kept],
+            self.amplitudes[is_kept],
+            {key: values[is_kept] for key, values in self.columns.items()},
+            self.phases[is_kept],
+        )
 
     def per_object(self) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
         """Object ids (O,), sorted, and each column's mean over an object's samples (O,)."""
@@ -97,7 +124,10 @@ def by_source(estimates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.nda
     """The estimates told from all of a sample under "", the others under their modality."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for estimate, values in estimates.items():
-        source = estimate.removeprefix(FROM) if estimate.startswith(FROM) else ""
+        source = ""
+        for prefix in (FROM, DRAWS_FROM):
+            if estimate.startswith(prefix):
+                source = estimate.removeprefix(prefix)
         found.setdefault(source, {})[estimate] = values
     return found
 
@@ -117,6 +147,8 @@ def sample_errors(
     truth = fitted.invert_value(modality, flat.value, flat)
     errors = {}
     for estimate, values in estimates.items():
+        if estimate.startswith(DRAWS_FROM):
+            continue
         judged = None if estimate == COPIED else hidden
         residual = np.asarray(values, dtype=np.float64) - flat.value  # (K, N)
         physical = fitted.invert_value(modality, values, flat) - truth
@@ -159,6 +191,8 @@ def object_rows(modality: str, errors: SortedErrors) -> Iterable[dict[str, Any]]
     """Rows of the table `objects`."""
     objects, means = errors.per_object()
     for (estimate, metric), values in means.items():
+        if metric not in OF_OBJECTS:
+            continue
         for object_id, value in zip(objects.tolist(), values.tolist(), strict=True):
             yield {
                 "modality": modality,

@@ -16,26 +16,21 @@ import torch
 
 from daep_ray.config import EvaluationConfig
 from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
-from daep_ray.evaluate.codes import coded_samples, probed_splits
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.fits import check_fits
-from daep_ray.evaluate.probe import probe
+from daep_ray.evaluate.probes import probes
 from daep_ray.evaluate.profiles import Profile, edges_of
-from daep_ray.evaluate.published_probe import published_probe
 from daep_ray.evaluate.reconstruction import (
     COPIED,
+    DRAWS_FROM,
     FROM,
     Predictions,
-    SampleErrors,
-    by_source,
     central,
     ids_of,
-    metric_rows,
-    object_rows,
-    sample_errors,
 )
 from daep_ray.evaluate.references import fit_reference
 from daep_ray.evaluate.retrieval import Aligned
+from daep_ray.evaluate.sums import Sums
 from daep_ray.evaluate.tables import Tables, table
 from daep_ray.objectives.base import Code, Objective
 from daep_ray.objectives.masking import is_shown, shown_query
@@ -81,7 +76,8 @@ class Model:
     def predict(self, batch: PackedBatch) -> Predictions:
         """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`.
 
-        With several modalities `from_<modality>` too: the mean of draws told from that one alone;
+        With several modalities `from_<modality>` too: the mean of draws told from that one alone,
+        and `draws_from_<modality>`, those draws (K, N);
         with values shown `shown_copied`: the mean of draws, the shown values among the errors.
         """
         batch = batch.to(self.device)
@@ -97,6 +93,7 @@ class Model:
             for m, array in self._draws(alone, batch, settings.sampler, settings.num_draws).items():
                 if m != source:
                     found[m][FROM + source] = array.mean(0, keepdims=True)
+                    found[m][DRAWS_FROM + source] = array
         for m in self.hidden(batch):
             found[m][COPIED] = found[m]["mean_of_draws"]
         return found
@@ -187,40 +184,36 @@ class _Run:
 
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
-        errors: dict[tuple[str, str], SampleErrors] = {}  # by (modality, what it is told from)
         profiles, compared = self._profiles(), Aligned()
+        sums = Sums(
+            self.fitted,
+            self.modalities,
+            {m: profile.edges for m, profile in profiles.items()},
+            self.evaluation.split,
+            self.evaluation.num_draws,
+        )
         for batch, rows in self._batches():
             if isinstance(model, Model):
                 model.compare(batch, compared)
             estimates, hidden = model.predict(batch), model.hidden(batch)
             flats = self.fitted.apply(rows, self.modalities)
             for m in self.modalities:
-                for source, told in by_source(estimates[m]).items():
-                    errors.setdefault((m, source), SampleErrors()).add(
-                        ids_of(rows),
-                        flats[m],
-                        sample_errors(self.fitted, m, flats[m], told, hidden.get(m)),
-                        flats[source] if source else None,
-                    )
+                sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m))
                 residual = central(estimates[m]) - flats[m].value
                 profiles[m].add(flats[m], residual, hidden.get(m))
-        # in the modalities' order, with each what is told from all first
-        order = sorted(errors, key=lambda key: (self.modalities.index(key[0]), key[1]))
-        every = [(m, errors[m, s].sorted()) for m, s in order if errors[m, s].sample_ids]
-        found = {m: errors[m, ""].sorted() for m in self.modalities if errors[m, ""].sample_ids}
-        split = self.evaluation.split
-        metrics = [row for m, e in every for row in metric_rows(m, split, e)]
-        metrics += compared.metric_rows(split)
+        found = sums.reconstructions()
+        metrics = [*sums.metric_rows(), *compared.metric_rows(self.evaluation.split)]
         percentiles = self.evaluation.example_percentiles
         chosen = {m: choose(e, percentiles) for m, e in found.items()}
         shown = [row for m, c in chosen.items() for row in self._examples(model, m, c)]
         return {
-            "metrics": table("metrics", [*metrics, *(self._probe(model) if has_codes else [])]),
-            "objects": table("objects", (r for m, e in every for r in object_rows(m, e))),
+            "metrics": table("metrics", [*metrics, *(self._probes(model) if has_codes else [])]),
+            "objects": table("objects", sums.object_rows()),
             "examples": table("examples", shown),
             "profiles": table(
                 "profiles", (r for m in found for r in profiles[m].rows(self.fitted, m))
             ),
+            "calibration": table("calibration", sums.calibration_rows()),
         }
 
     def _batches(self, most: int | None = None) -> Iterator[tuple[PackedBatch, pa.Table]]:
@@ -263,25 +256,11 @@ class _Run:
         labels = {n: None if w is None else str(w) for n, w in zip(names, words, strict=True)}
         yield from example_rows(self.fitted, modality, rows, flat, estimates, chosen, labels)
 
-    def _probe(self, model: Measured) -> Iterator[dict[str, Any]]:
-        """Rows of `metrics`; none where the survey has no classes to tell apart."""
+    def _probes(self, model: Measured) -> Iterator[dict[str, Any]]:
+        """Rows of `metrics`; none where the survey has nothing to ask a code for."""
         label = self.evaluation.probe_label
         if label is None:
             return
         where = (self.folder, self.fitted, self.modalities)
-        splits = probed_splits(*where, self.evaluation.split, label)
-        if not splits:
-            return
-        coded = coded_samples(model.codes, *where, splits, label, self.token_budget)
-        is_published = self.evaluation.probe == "published"
-        num_splits = self.evaluation.num_probe_splits
-        for score in published_probe(coded) if is_published else probe(coded, num_splits):
-            yield {
-                "modality": "+".join(self.modalities),
-                "split": "+".join(splits),
-                "estimate": "probe",
-                "metric": score.metric,
-                "value": score.value,
-                "sd": score.sd,
-                "count": score.count,
-            }
+        for asked in probes(model.codes, *where, self.evaluation, label, self.token_budget):
+            yield {"modality": "+".join(self.modalities), **asked}

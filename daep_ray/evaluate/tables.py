@@ -4,6 +4,9 @@ metrics    one number with its spread: over objects for reconstruction, over spl
 objects    every object's own error, the mean over its samples: what paired statistics need
 examples   the measurements of a few samples with the reconstruction and its draws, physical units
 profiles   the residual (reconstruction - truth, z units) against the first position, per category
+calibration
+           numbers by bin, z units: what draws cover, how wide they are and their CRPS by position
+           and phase, the rank histogram, errors by phase, power by scale
 
 A study adds the column `cell` in front.
 """
@@ -63,6 +66,23 @@ SCHEMAS: dict[str, pa.Schema] = {
             "low": pa.float64(),  # 16 %
             "high": pa.float64(),  # 84 %
             "count": pa.int64(),
+        }
+    ),
+    "calibration": pa.schema(
+        {
+            "modality": pa.string(),
+            "split": pa.string(),
+            "estimate": pa.string(),  # "draws": all draws together; else as in `metrics`
+            "metric": pa.string(),
+            # what the bin is of: "position" (the first, its unit), "phase" (its unit), "rank" (of
+            # the truth, 0 to the number of draws), "scale" (measurements)
+            "axis": pa.string(),
+            "low": pa.float64(),
+            "high": pa.float64(),
+            "value": pa.float64(),
+            "target": pa.float64(),  # what calibrated draws would give; null where nobody knows
+            "sd": pa.float64(),  # over objects, by phase alone
+            "count": pa.int64(),  # measurements; by phase and scale objects
         }
     ),
 }

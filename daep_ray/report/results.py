@@ -24,7 +24,7 @@ from daep_ray.report.grid import (
 )
 from daep_ray.report.numbers import MINUS, NARROW, decimals, p_value
 from daep_ray.report.points import FLOATS, model_order, shape, variant
-from daep_ray.report.source import MEAN, Cell, Study
+from daep_ray.report.source import MEAN, PREFERENCE, Cell, Study
 from daep_ray.report.style import title
 from daep_ray.report.svg import slug
 from daep_ray.study.statistics import Interval, passes_gate, seed_interval
@@ -113,8 +113,8 @@ def probe(study: Study, evidence: Evidence) -> Grid | None:
 def _metrics(study: Study, modality: str, is_probe: bool) -> list[str]:
     """The metrics that anything was measured by, in the package's order, unknown ones last.
 
-    Those that compare modalities alone (recall, told `from_` one of them) are of no configuration's
-    reconstruction.
+    Those that compare modalities alone (recall, told `from_` one of them), and what is told of all
+    draws together or by other probes, have no column here.
     """
     rows = study.rows("metrics", modality=modality)
     if not rows.num_rows:
@@ -123,7 +123,7 @@ def _metrics(study: Study, modality: str, is_probe: bool) -> list[str]:
     found = {
         metric
         for metric, estimate in kinds
-        if (estimate == "probe") == is_probe and not estimate.startswith("from_")
+        if (estimate == "probe" if is_probe else estimate in (*PREFERENCE, *ESTIMATES))
     }
     return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
 

@@ -1,7 +1,7 @@
 """The store of trainings, which studies share: what is in it is never computed again.
 
     <store>/<training fingerprint>/               written by `fit`: checkpoint, curve, result
-    <store>/<training>/evaluations/<evaluation>/  metrics, objects, examples, profiles, cell.json
+    <store>/<training>/evaluations/<evaluation>/  its tables and cell.json
     <store>/<training>/failure.json               why the last attempt failed; gone when it succeeds
     <store>/<training>/trial.json                 what Ray took beside training and evaluation
     <store>/.locks/<training>                     who trains it now

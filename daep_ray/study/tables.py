@@ -6,6 +6,7 @@
     curves     training, num_objects, name -> value, seconds
     examples   measurements of a few test objects, chosen by percentile, and their draws
     profiles   residuals against each position: median, 16 and 84 %, count
+    calibration  cell, modality, estimate, metric, axis, bin -> value, target, sd, count
 
 Two runs of one study with the same seeds differ in the columns of `PASSING` and in nothing else.
 Neither torch nor Ray here: reports read these tables on a laptop.
@@ -74,7 +75,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "curves": ("training", "num_objects", "name"),
     "examples": ("cell", "modality"),
     "profiles": ("cell", "modality"),
+    "calibration": ("cell", "modality", "estimate", "axis", "metric", "low"),
 }
+# Tables that a study of an older version does not have: empty, they are outside the identity.
+LATER = ("calibration",)
 # Columns that another run of the same study may change: times, and words about paths and places.
 PASSING = ("reason", "command")
 
@@ -151,6 +155,8 @@ def identity(out: Path) -> str:
     """Hash of what the tables say, leaving out seconds, hosts and times (law 8)."""
     digest = hashlib.sha256()
     for name, table in read_all(out).items():
+        if name in LATER and not table.num_rows:
+            continue
         kept = [c for c in table.column_names if not is_passing(c)]
         digest.update(json.dumps([name, kept]).encode())
         for batch in table.select(kept).to_batches(max_chunksize=10_000):

@@ -1,0 +1,65 @@
+"""Errors and calibration by phase: how well a spectrum is told at -10, 0, 10, 20 and 30 days.
+
+In: errors per sample with the phase of each. Out: rows of the table `calibration`, mean and sd over
+the objects with a sample in the bin; an object's samples in it are averaged first. A modality has
+phases where it declares a continuous metadata of that name.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from daep_ray.evaluate.calibration import LEVELS, target
+from daep_ray.evaluate.reconstruction import SortedErrors
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.flat import FlatSequence
+
+PHASE = "phase"
+CENTRES = (-10.0, 0.0, 10.0, 20.0, 30.0)  # days, as in Table 4 of the paper
+HALF_WIDTH = 5.0  # days; a bin holds its lower edge
+BY_PHASE = (
+    "absolute_error",
+    "squared_error",
+    "crps",
+    *(f"{name}_{level}" for name in ("coverage", "width") for level in LEVELS),
+)
+
+
+def phases_of(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.ndarray | None:
+    """(B,) phases in the declared unit, NaN where unknown; None if the modality has none."""
+    if PHASE not in [axis.name for axis in fitted.modalities[modality].continuous_metadata]:
+        return None
+    phases = flat.metadata[PHASE]
+    if PHASE not in fitted.continuous_metadata(modality):
+        return phases  # the model does not see it, so nothing has standardised it
+    scale = fitted.statistics[modality].metadata[PHASE]
+    return phases * scale.sd + scale.mean
+
+
+def phase_rows(errors: SortedErrors, num_draws: int) -> Iterable[dict[str, Any]]:
+    """Rows by bin and metric; bins without a sample are left out."""
+    for centre in CENTRES:
+        low, high = centre - HALF_WIDTH, centre + HALF_WIDTH
+        inside = errors.where((errors.phases >= low) & (errors.phases < high))
+        if not len(inside.sample_ids):
+            continue
+        objects, means = inside.per_object()
+        for (estimate, metric), values in means.items():
+            if metric in BY_PHASE:
+                yield {
+                    "estimate": estimate,
+                    "metric": metric,
+                    "axis": PHASE,
+                    "low": low,
+                    "high": high,
+                    "value": float(values.mean()),
+                    "target": _target(metric, num_draws),
+                    "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+                    "count": len(objects),
+                }
+
+
+def _target(metric: str, num_draws: int) -> float | None:
+    name, _, level = metric.rpartition("_")
+    return target(num_draws, int(level)) if name == "coverage" else None
