@@ -45,8 +45,8 @@ class Number(Settings):
 
     column: Columns
     missing: Numbers = ()
-    low: float = float("-inf")
-    high: float = float("inf")
+    low: float = Field(float("-inf"), allow_inf_nan=True)
+    high: float = Field(float("inf"), allow_inf_nan=True)
     factor: float = 1.0
     offset: float = 0.0
 
