@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daep_ray.errors import ConfigError
+from daep_ray.settings import override
 from daep_ray.surveys import (
     ascii_spectra,
     desi,
@@ -39,6 +40,8 @@ READERS: dict[str, Reader] = {
 def open_survey(format: str, source: Path | None, options: dict[str, Any]) -> Survey:
     """Open a source; its modalities and vocabularies are known when this returns.
 
+    An option may be a dotted path: `{"place.kind": "redshift", "place.high": 0.1}`.
+
     Raises:
         ConfigError: no such format, a wrong option, a source missing or not wanted.
         DataError: nothing to read at the source.
@@ -54,4 +57,7 @@ def open_survey(format: str, source: Path | None, options: dict[str, Any]) -> Su
         raise ConfigError(
             f"the format {format!r} makes its own data: leave out the source {str(source)!r}"
         )
-    return reader.open(source, reader.settings.parse(options))
+    plain = {path: value for path, value in options.items() if "." not in path}
+    dotted = {path: value for path, value in options.items() if "." in path}
+    settings = reader.settings.parse(plain)
+    return reader.open(source, override(settings, dotted) if dotted else settings)

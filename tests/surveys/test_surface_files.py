@@ -107,3 +107,12 @@ def test_wrong_options_are_one_sentence(
         open_survey("surface", source, options)
     assert "\n" not in str(error.value)
     assert isinstance(error.value, ConfigError | DataError)
+
+
+def test_options_may_be_dotted_paths(source: Path) -> None:
+    dotted = {"num_objects": 3, "place.kind": "redshift", "place.high": 0.1, "cadence.last_day": 30}
+    survey = open_survey("surface", source, dotted)
+    assert survey.source["options"]["place"] == {"kind": "redshift", "low": 0.01, "high": 0.1}
+    assert survey.source["options"]["cadence"]["last_day"] == 30
+    with pytest.raises(ConfigError, match=r"'place.hgh'.*did you mean 'place.high'"):
+        open_survey("surface", source, {"place.kind": "redshift", "place.hgh": 0.1})
