@@ -16,7 +16,9 @@ from daep_ray.errors import ConfigError
 class Settings(BaseModel):
     """Frozen, rejects unknown keys; `parse` names the nearest valid key in one sentence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def parse(cls, raw: dict[str, Any]) -> Self:
@@ -49,7 +51,8 @@ def explain(settings: type[Settings], error: ValidationError) -> str:
     value = first.get("input")
     shown = f" (got {value!r})" if not isinstance(value, dict) else ""
     message = first["msg"].removeprefix("Value error, ")
-    return f"setting {'.'.join(path)!r}: {message}{shown}"
+    where = f"setting {'.'.join(path)!r}: " if path else ""
+    return f"{where}{message}{shown}"
 
 
 def _keys_at(settings: type[Settings], path: list[str]) -> list[str]:

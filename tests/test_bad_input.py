@@ -264,6 +264,7 @@ def test_data_that_is_not_there(fails: Callable[..., str], tmp_path: Path) -> No
         (("--set", "model.width=seven"), "model.width"),
         (("--set", "objective.kind=gan"), "daep"),
         (("--set", "optimisation.num_objects"), "PATH=VALUE"),
+        (("--set", "model.tokenizer.position_scale=Infinity"), "finite"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

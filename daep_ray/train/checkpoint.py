@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from daep_ray.config import RunConfig
-from daep_ray.errors import CheckpointError, StorageError
+from daep_ray.errors import CheckpointError, ConfigError, StorageError
 from daep_ray.objectives import build_objective
 from daep_ray.objectives.base import Objective
 from daep_ray.stream.fitted import FittedRecipe
@@ -153,7 +153,7 @@ def load_model(folder: Path, files: tuple[str, ...] = FILES) -> Trained:
             config.objective, config.model, layouts(fitted, config.modalities)
         )
         objective.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ConfigError) as error:
         raise CheckpointError(_broken(folder, error)) from error
     return Trained(objective.eval().requires_grad_(False), config, fitted, progress)
 
@@ -173,8 +173,10 @@ def check(folder: Path, files: tuple[str, ...] = FILES) -> None:
 
 
 def _broken(folder: Path, error: Exception) -> str:
-    first_line = (str(error) or type(error).__name__).splitlines()[0]
-    return f"checkpoint {folder} cannot be read ({first_line}): copy it again or train anew"
+    lines = (str(error) or type(error).__name__).splitlines()
+    # torch's first line says that weights do not fit, the second one which
+    why = " ".join(line.strip() for line in lines[:2])
+    return f"checkpoint {folder} cannot be read ({why:.300}): copy it again or train anew"
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

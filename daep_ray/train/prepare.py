@@ -8,11 +8,13 @@ from pathlib import Path
 
 from daep_ray.config import RunConfig, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, StorageError
+from daep_ray.objectives import num_parameters
 from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Bin, Position, bins_in_memory, bins_plain, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.pack import layouts
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.train.card import MARK, data_summary
 from daep_ray.train.checkpoint import Trained, load_model
@@ -38,12 +40,17 @@ def prepare(config: RunConfig, data: Path) -> Prepared:
     shards = ShardFolder.open(data)
     config = resolve(config, shards.manifest)
     assert config.recipe is not None
+    if len(set(config.modalities)) < len(config.modalities):
+        raise ConfigError(f"modalities are {', '.join(config.modalities)}: name each of them once")
     fingerprint = training_fingerprint(config, shards.manifest.hash)
+    parent = None
     if isinstance(config.objective, PriorConfig):
         parent = _parent(config, Path(config.objective.parent), shards)
-        # its codes are codes of what its own statistics standardise
-        return Prepared(config, shards, parent.fitted, fingerprint, parent)
-    return Prepared(config, shards, fit_recipe(shards, config.recipe), fingerprint)
+    # a prior's codes are codes of what its parent's own statistics standardise
+    fitted = parent.fitted if parent else fit_recipe(shards, config.recipe)
+    # settings that no model can be built of are told before the folder is claimed for them
+    num_parameters(config.objective, config.model, layouts(fitted, config.modalities))
+    return Prepared(config, shards, fitted, fingerprint, parent)
 
 
 def _parent(config: RunConfig, folder: Path, shards: ShardFolder) -> Trained:
