@@ -10,7 +10,7 @@ Salimans 2022 (guidance).
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
 from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig, sample
@@ -44,7 +44,7 @@ class DiffusionConfig(Settings):
     """
 
     prediction: Literal["v", "epsilon", "x0"] = "v"
-    num_times: PositiveInt = 1000
+    num_times: Annotated[int, Field(ge=2)] = 1000
     schedule: ScheduleName = "linear"
     zero_terminal: bool = False
     weighting: Literal["uniform", "min_snr"] = "uniform"

@@ -9,6 +9,7 @@ augmentation and flat memory.
 class can be asked for (classifier-free guidance, Ho & Salimans 2022).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -60,7 +61,7 @@ class PriorConfig(Settings):
     label_drop: Annotated[float, Field(ge=0, le=1)] = 0.1
     num_statistics: PositiveInt = 20_000
     prediction: Literal["v", "epsilon", "x0"] = "v"
-    num_times: PositiveInt = 1000
+    num_times: Annotated[int, Field(ge=2)] = 1000
     schedule: ScheduleName = "linear"
     zero_terminal: bool = False
     weighting: Literal["uniform", "min_snr"] = "uniform"
@@ -173,7 +174,7 @@ class Prior(Denoising):
         for any; `guidance` above 1 leans on it more.
 
         Raises:
-            ConfigError: the sampler `one_step`; a class that the model does not know.
+            ConfigError: what `check_sampling` refuses.
         """
         length = max(1, query.num_samples * self.code_shape[0] + query.num_tokens)
         parts = [
@@ -218,14 +219,10 @@ class Prior(Denoising):
         """(K, B, M, Z) codes, one per draw in `turns` and sample of `noise`.
 
         Raises:
-            ConfigError: the sampler `one_step`; a class that the model does not know.
+            ConfigError: what `check_sampling` refuses.
         """
-        if isinstance(sampler, OneStepConfig):
-            raise ConfigError(
-                "sampler 'one_step' predicts a mean and draws nothing: use 'ddim', 'dpm_solver', "
-                "'unipc' or 'ddpm' to draw from a prior"
-            )
-        label = self._told(labels, num_samples, guidance)
+        self.check_sampling(sampler, labels, guidance)
+        label = self._told(labels, num_samples)
         repeated = None if label is None else label.repeat(len(turns))
 
         def noise_of(name: str) -> Tensor:
@@ -247,22 +244,36 @@ class Prior(Denoising):
         )
         return (drawn * self.scale + self.mean).view(len(turns), num_samples, *self.code_shape)
 
-    def _told(
-        self, labels: Sequence[str | None] | None, num_samples: int, guidance: float
-    ) -> Tensor | None:
-        """(B,) int64 of class names."""
-        if labels is None:
-            return None
-        classes = self.config.classes
-        for name in labels:
-            if name is not None and name not in classes:
-                known = ", ".join(classes) or "none (it was trained without objective.label)"
+    def check_sampling(
+        self, sampler: SamplerConfig, labels: Sequence[str | None] | None, guidance: float
+    ) -> None:
+        """Raise ConfigError where `sample` cannot be asked so; nothing is computed."""
+        if isinstance(sampler, OneStepConfig):
+            raise ConfigError(
+                "sampler 'one_step' predicts a mean and draws nothing: use 'ddim', 'dpm_solver', "
+                "'unipc' or 'ddpm' to draw from a prior"
+            )
+        for name in labels or ():
+            if name is not None and name not in self.config.classes:
+                known = ", ".join(self.config.classes) or "none: train it with objective.label"
                 raise ConfigError(f"label {name!r} is unknown to this prior: it knows {known}")
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise ConfigError(f"guidance is {guidance:g}: give a number of 0 or more, 1 for none")
+        if guidance != 1 and labels is None:
+            raise ConfigError(
+                f"guidance {guidance:g} leans on a class, and none is asked for: name a label, or "
+                "leave guidance at 1"
+            )
         if guidance != 1 and not self.config.label_drop:
             raise ConfigError(
                 f"guidance {guidance:g} needs a prior that learns to do without a class: train "
                 "with objective.label_drop 0.1, or set guidance to 1"
             )
+
+    def _told(self, labels: Sequence[str | None] | None, num_samples: int) -> Tensor | None:
+        """(B,) int64 of class names."""
+        if labels is None:
+            return None
         assert len(labels) == num_samples, "a label per sample"
-        codes = [0 if name is None else 1 + classes.index(name) for name in labels]
+        codes = [0 if name is None else 1 + self.config.classes.index(name) for name in labels]
         return torch.tensor(codes, device=self.mean.device)

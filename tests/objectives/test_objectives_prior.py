@@ -240,6 +240,9 @@ def test_two_modalities_come_of_one_code(make_batch: Make) -> None:
         (OneStepConfig(), None, 1.0, "one_step"),
         (DDIMConfig(num_steps=2), ["SN Ia", None], 1.0, "it knows left, right"),
         (DDIMConfig(num_steps=2), ["left", None], 2.0, "label_drop"),
+        (DDIMConfig(num_steps=2), None, 2.0, "name a label"),
+        (DDIMConfig(num_steps=2), ["left", None], -1.0, "0 or more"),
+        (DDIMConfig(num_steps=2), ["left", None], float("nan"), "0 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_sentence(
