@@ -8,7 +8,7 @@ Noise is keyed by (seed, sample id): the same whatever the company.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -101,8 +101,8 @@ def check_ask(trained: Trained, ask: Ask) -> None:
     for name in (*ask.source, *ask.target, *ask.at):
         if name not in names:
             raise DataError(f"this model has no modality {name!r}: it has {', '.join(names)}")
-    if ask.num_draws < 1:
-        raise DataError(f"num_draws is {ask.num_draws}: ask for at least 1")
+    if not isinstance(ask.num_draws, int | np.integer) or ask.num_draws < 1:
+        raise DataError(f"num_draws is {ask.num_draws}: ask for a whole number, at least 1")
     if any(not 0 <= q <= 1 for q in ask.quantiles):
         raise DataError(f"quantiles are {ask.quantiles}: give numbers between 0 and 1")
     if not ask.source and not hasattr(trained.objective, "sample"):
@@ -111,6 +111,14 @@ def check_ask(trained: Trained, ask: Ask) -> None:
             f"a model of the objective {kind!r} has no prior to sample from: reconstruct or "
             "translate given samples, or train an objective that has one"
         )
+    for name, at in ask.at.items():
+        if isinstance(at, list | tuple):
+            continue  # one for each sample, checked when they are read
+        places_of(trained.fitted.modalities[name], cast(Mapping[str, Any], at))
+    if not ask.source and hasattr(trained.objective, "check_sampling"):
+        check: Any = trained.objective.check_sampling
+        labels = None if ask.label is None else [ask.label]
+        check(ask.sampler or trained.config.evaluation.sampler, labels, ask.guidance)
 
 
 def device_of(trained: Trained) -> torch.device:
@@ -133,17 +141,16 @@ def read(
 
 def _read(trained: Trained, rows: pa.Table, source: tuple[str, ...]) -> Read:
     names = trained.config.modalities
-    raw = np.sum([list_lengths(rows, f"{m}.value") for m in source or names], axis=0)
     clean, dropped = _finite(trained, rows)
+    finite = np.sum([list_lengths(clean, f"{m}.value") for m in source or names], axis=0)
     flats = trained.fitted.apply(clean, names)
     lengths = np.sum([flats[m].lengths for m in source or names], axis=0)
     refusals, found = {}, {int(i): [_left_out(dropped[i])] for i in np.flatnonzero(dropped)}
     for place in np.flatnonzero(lengths == 0) if source else ():
-        is_selected = raw[place] > dropped[place]
         what = " or ".join(source)
         refusals[int(place)] = (
             f"has no measurement of {what} left after the recipe's selection"
-            if is_selected
+            if finite[place]
             else f"has no finite measurement of {what}"
         )
     for m in source:
@@ -189,6 +196,9 @@ def answers(trained: Trained, table: pa.Table, ask: Ask) -> Iterator[Answer]:
         DataError: places that the modality cannot have. ConfigError: no prior to sample from.
     """
     check_ask(trained, ask)
+    if not ask.target:
+        known = ", ".join(trained.config.modalities)
+        raise DataError(f"no modality is asked for: name one of {known}")
     places = {m: _places(trained, m, ask.at[m], table.num_rows) for m in ask.at}
     extra = np.zeros(table.num_rows, np.int64)
     for one in places.values():

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from daep_ray.errors import DataError
+from daep_ray.evaluate.arrow_tables import checked
 from daep_ray.sample import Axis, Category, Modality, Sample, Sequence
 from daep_ray.shards.flat import column_types
 from daep_ray.shards.schema import table_from_samples
@@ -45,10 +46,8 @@ def given(samples: Any, fitted: FittedRecipe, names: tuple[str, ...]) -> Given:
     modalities = {m: fitted.modalities[m] for m in names}
     if isinstance(samples, pa.Table):
         needed = [n for n in fitted.columns(modalities) if n != "object_id"]
-        missing = [n for n in needed if n not in samples.column_names]
-        if missing:
-            raise DataError(f"the table lacks {', '.join(missing)}: read those columns too")
-        return Given("arrow", samples.combine_chunks(), np.zeros(samples.num_rows, np.int64))
+        table = checked(samples, modalities, needed)
+        return Given("arrow", table, np.zeros(table.num_rows, np.int64))
     if _is_astropy(samples):
         found, is_one = list(_from_astropy(samples, modalities)), _is_one(samples)
         return _rows("astropy", found, modalities, is_one)
@@ -59,7 +58,13 @@ def given(samples: Any, fitted: FittedRecipe, names: tuple[str, ...]) -> Given:
             f"samples is a {type(samples).__name__}: give a list of Sample or of dicts, an Arrow "
             "or an astropy table"
         )
-    if samples and isinstance(samples[0], Mapping):
+    kind = Mapping if samples and isinstance(samples[0], Mapping) else Sample
+    for i, one in enumerate(samples):
+        if not isinstance(one, kind):
+            raise DataError(
+                f"entry {i} of samples is a {type(one).__name__}: give Sample alone, or dicts alone"
+            )
+    if kind is Mapping:
         dicts = [_from_dict(s, i, modalities) for i, s in enumerate(samples)]
         return _rows("dicts", dicts, modalities)
     return _rows("samples", list(samples), modalities)
@@ -143,6 +148,11 @@ def _sequence(sample: str, modality: Modality, raw: Mapping[str, Any]) -> Sequen
     """Arrays by name as a sequence; a name that the modality does not have is refused."""
     per_point = [*column_types(modality), "error"]
     known = [*per_point, *(entry.name for entry in modality.metadata)]
+    if not isinstance(raw, Mapping):
+        raise DataError(
+            f"sample {sample!r} has a {type(raw).__name__} as {modality.name}: write "
+            "{'value': [...], ...}"
+        )
     for name in raw:
         if name not in known:
             raise DataError(

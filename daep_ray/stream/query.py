@@ -41,6 +41,10 @@ def places_of(modality: Modality, at: Mapping[str, Any]) -> Places:
         DataError: a name that the modality does not have, one that is missing, lengths that differ.
     """
     where = f"`at` for {modality.name}"
+    if not isinstance(at, Mapping):
+        raise DataError(
+            f"{where} is a {type(at).__name__}: write {{'{modality.positions[0].name}': [...]}}"
+        )
     per_place: list[Axis | Category] = [*modality.positions, *modality.categories]
     known = [e.name for e in (*per_place, *modality.metadata)] + [LOG_SCALE]
     for name in at:
@@ -56,11 +60,9 @@ def places_of(modality: Modality, at: Mapping[str, Any]) -> Places:
         raise DataError(f"{where} has lists of different lengths ({told}): make them equal")
     (size,) = sizes
     full = {name: np.broadcast_to(a, (size,)) for name, a in arrays.items()}
-    metadata = {
-        e.name: float(_numbers(where, e, at[e.name])) for e in modality.metadata if e.name in at
-    }
+    metadata = {e.name: _one(where, e, at[e.name]) for e in modality.metadata if e.name in at}
     if LOG_SCALE in at:
-        metadata[LOG_SCALE] = float(_numbers(where, Axis(LOG_SCALE, ""), at[LOG_SCALE]))
+        metadata[LOG_SCALE] = _one(where, Axis(LOG_SCALE, ""), at[LOG_SCALE])
     return Places(
         {a.name: full[a.name] for a in modality.positions},
         {c.name: full[c.name].astype(np.int64) for c in modality.categories},
@@ -68,9 +70,22 @@ def places_of(modality: Modality, at: Mapping[str, Any]) -> Places:
     )
 
 
+def _one(where: str, entry: Axis | Category, given: Any) -> float:
+    """What is said of the whole sequence."""
+    found = _numbers(where, entry, given)
+    if found.size != 1:
+        raise DataError(f"{where} has {found.size} of {entry.name}: give one for all places")
+    return float(found.item())
+
+
 def _numbers(where: str, entry: Axis | Category, given: Any) -> np.ndarray:
-    """Numbers, words as codes."""
-    array = np.asarray(given)
+    """Numbers, words as codes: one, or a plain list."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of different lengths in a list
+        array = np.zeros((1, 1))
+    if array.ndim > 1:
+        raise DataError(f"{where} has the {entry.name} as lists in a list: give a plain one")
     if isinstance(entry, Category):
         return _codes(where, entry, array)
     try:
