@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray import cli_data, cli_recipes, cli_use
+from daep_ray import cli_data, cli_recipes, cli_study, cli_use
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -240,6 +240,7 @@ app.command()(cli_use.sample)
 app.command()(cli_data.merge)
 app.command()(cli_data.audit)
 app.command()(cli_recipes.recipes)
+app.add_typer(cli_study.app, name="study")
 
 
 def _echo(line: str) -> None:
