@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from daep_ray.sample import Axis, Modality
 from daep_ray.shards.flat import Flat
@@ -59,11 +58,9 @@ def summarise(folder: ShardFolder) -> dict[str, Any]:
 def quarantine_reasons(folder: ShardFolder) -> dict[str, int]:
     """How many samples were lost for each reason, the commonest first."""
     reasons: Counter[str] = Counter()
-    with pq.ParquetFile(folder.path / QUARANTINE) as file:
-        for batch in file.iter_batches(columns=["reason"]):
-            for reason in batch["reason"].to_pylist():
-                is_known = reason in reasons or len(reasons) < _MOST_REASONS
-                reasons[reason if is_known else "other reasons"] += 1
+    for row in folder.rows_of(QUARANTINE):
+        is_known = row["reason"] in reasons or len(reasons) < _MOST_REASONS
+        reasons[row["reason"] if is_known else "other reasons"] += 1
     return dict(reasons.most_common())
 
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from daep_ray.errors import DataError
 from daep_ray.sample import Ignored, Modality, Quarantined, Record, Sample
@@ -127,16 +126,10 @@ class _Merged:
 
 def _small_tables(name: str, folder: ShardFolder) -> Iterator[Record]:
     """What the folder's own ingest lost or ignored."""
-    for row in _rows(folder.path / QUARANTINE):
+    for row in folder.rows_of(QUARANTINE):
         yield Quarantined(f"{name}/{row['file']}", row["unit"], row["reason"])
-    for row in _rows(folder.path / IGNORED):
+    for row in folder.rows_of(IGNORED):
         yield Ignored(f"{name}/{row['file']}")
-
-
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches():
-            yield from batch.to_pylist()
 
 
 def _samples(

@@ -49,6 +49,21 @@ class ShardFolder:
             raise DataError(f"{str(folder.path / LENGTHS)!r} {what}: {_ADVICE}")
         return folder
 
+    def rows_of(self, name: str) -> Iterator[dict[str, str]]:
+        """The rows of `quarantine.parquet` or `ignored.parquet`.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        try:
+            with pq.ParquetFile(self.path / name) as file:
+                for batch in file.iter_batches():
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException):
+            raise DataError(
+                f"{str(self.path / name)!r} is not there or damaged: {_ADVICE}"
+            ) from None
+
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.manifest)
 

@@ -17,6 +17,7 @@ from daep_ray.cli import app, run_app
 from daep_ray.errors import DataError, StorageError
 from daep_ray.sample import Axis, Category, Ignored, Modality, Quarantined, Record, Sample
 from daep_ray.shards.ingest import ingest
+from daep_ray.shards.inspect import quarantine_reasons
 from daep_ray.shards.manifest import QUARANTINE
 from daep_ray.shards.merge import merge
 from daep_ray.shards.read import ShardFolder
@@ -300,6 +301,22 @@ def test_wrong_use_is_one_sentence(
     assert (
         run_app(app, ["merge", str(a), str(b), "--overwrite", "--out", str(tmp_path / "ab")]) == 0
     )
+
+
+@pytest.mark.parametrize("name", ["quarantine.parquet", "ignored.parquet"])
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_lost_quarantine_is_one_sentence(
+    tmp_path: Path, write: Write, curve: Callable[..., Sample], name: str, is_there: bool
+) -> None:
+    a, b = write("a", [curve("a")]), write("b", [curve("b", seed=1)])
+    (b / name).write_bytes(b"PAR1") if is_there else (b / name).unlink()
+    with pytest.raises(DataError, match=rf"b/{name}' is not there or damaged: ") as error:
+        merge([a, b], tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+    if name.startswith("quarantine"):
+        with pytest.raises(DataError, match="is not there or damaged"):
+            quarantine_reasons(ShardFolder.open(b))
 
 
 @pytest.mark.slow
