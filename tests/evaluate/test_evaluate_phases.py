@@ -1,0 +1,205 @@
+"""Errors by phase and before the peak, against pandas over the measurements themselves."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from daep_ray.config import EvaluationConfig, RunConfig, resolve
+from daep_ray.diffusion.samplers import DPMSolverConfig
+from daep_ray.evaluate.phases import CENTRES, HALF_WIDTH, phases_of
+from daep_ray.evaluate.run import Model, evaluate, evaluate_reference
+from daep_ray.evaluate.tables import Tables
+from daep_ray.nn.config import (
+    MixerConfig,
+    ModelConfig,
+    OneStageEncoderConfig,
+    SingleStageDecoderConfig,
+)
+from daep_ray.objectives import build_objective
+from daep_ray.shards.read import ShardFolder
+from daep_ray.stream.bins import evaluation_batches
+from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.pack import layouts
+from daep_ray.stream.statistics import fit_recipe
+from daep_ray.train.checkpoint import Trained
+
+from .conftest import settings
+
+NAMES = ("photometry", "spectrum")
+SMALL = ModelConfig(
+    width=16,
+    num_heads=2,
+    encoder=OneStageEncoderConfig(num_layers=1),
+    mixer=MixerConfig(num_layers=1, num_tokens=2),
+    decoder=SingleStageDecoderConfig(num_layers=1),
+)
+SETTINGS = EvaluationConfig(
+    sampler=DPMSolverConfig(num_steps=2), num_draws=4, max_objects=120, probe_label=None
+)
+
+
+@pytest.fixture(scope="module")
+def shards(synthetic_shards: Path) -> ShardFolder:
+    return ShardFolder.open(synthetic_shards)
+
+
+@pytest.fixture(scope="module")
+def model(shards: ShardFolder) -> Trained:
+    torch.manual_seed(0)
+    config = resolve(RunConfig(modalities=NAMES, model=SMALL), shards.manifest)
+    assert config.recipe is not None
+    fitted = fit_recipe(shards, config.recipe)
+    objective = build_objective(config.objective, config.model, layouts(fitted, NAMES))
+    return Trained(objective.eval(), config, fitted, {})
+
+
+@pytest.fixture(scope="module")
+def tables(shards: ShardFolder, model: Trained) -> Tables:
+    return evaluate(model, shards, SETTINGS.model_copy(update={"split": "train"}))
+
+
+@pytest.fixture(scope="module")
+@torch.inference_mode()
+def points(shards: ShardFolder, model: Trained) -> pd.DataFrame:
+    """Every measurement of the training split with the estimates of it."""
+    measured, frames = Model(model.objective, SETTINGS), []
+    for batch, table in evaluation_batches(
+        shards, model.fitted, NAMES, "train", 2048, max_samples=120
+    ):
+        flats = model.fitted.apply(table, NAMES)
+        estimates = measured.predict(batch)
+        raw = table["spectrum.phase"].to_pylist()
+        for m in NAMES:
+            other = next(n for n in NAMES if n != m)
+            index = np.repeat(np.arange(len(raw)), flats[m].lengths)
+            days = model.fitted.invert_position(
+                m, flats[m].position, flats[m], keep_reference=True
+            )[:, 0]
+            told = {k: v for k, v in estimates[m].items() if k != f"draws_from_{other}"}
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "modality": m,
+                        "object": np.array(table["object_id"])[index],
+                        "sample": np.array(table["sample_id"])[index],
+                        "phase": np.array(raw, float)[index],
+                        "has_other": (flats[other].lengths > 0)[index],
+                        "days": days,
+                        **{
+                            f"square {k}": ((v - flats[m].value) ** 2).mean(0)
+                            for k, v in told.items()
+                        },
+                        **{f"signed {k}": (v - flats[m].value).mean(0) for k, v in told.items()},
+                    }
+                )
+            )
+    return pd.concat(frames)
+
+
+@pytest.mark.parametrize("estimate", ["one_draw", "mean_of_draws", "from_photometry"])
+def test_errors_by_phase_are_those_of_the_measurements(
+    tables: Tables, points: pd.DataFrame, estimate: str
+) -> None:
+    frame = points[points.modality == "spectrum"]
+    frame = frame[frame.has_other] if estimate.startswith("from_") else frame
+    rows = [
+        r
+        for r in tables["calibration"].to_pylist()
+        if (r["axis"], r["metric"], r["estimate"]) == ("phase", "squared_error", estimate)
+    ]
+    assert {r["modality"] for r in rows} == {"spectrum"}
+    assert len(rows) >= 3
+    found = {r["low"]: r for r in rows}
+    for centre in CENTRES:
+        inside = frame[(frame.phase >= centre - HALF_WIDTH) & (frame.phase < centre + HALF_WIDTH)]
+        per_object = inside.groupby(["object", "sample"])[f"square {estimate}"].mean()
+        per_object = per_object.groupby("object").mean()
+        assert (centre - HALF_WIDTH in found) == bool(len(per_object))
+        if len(per_object):
+            row = found[centre - HALF_WIDTH]
+            assert row["high"] == centre + HALF_WIDTH
+            assert row["count"] == len(per_object)
+            # another packing of float32 sums
+            assert row["value"] == pytest.approx(per_object.mean(), rel=1e-4)
+            if len(per_object) > 1:
+                assert row["sd"] == pytest.approx(per_object.std(), rel=1e-3)
+
+
+def test_coverage_and_width_are_told_by_phase_with_their_target(tables: Tables) -> None:
+    rows = [r for r in tables["calibration"].to_pylist() if r["axis"] == "phase"]
+    for estimate in ("draws", "from_photometry"):
+        mine = {r["metric"]: r for r in rows if r["estimate"] == estimate}
+        assert {"coverage_50", "width_95", "crps"} <= set(mine)
+        assert mine["coverage_90"]["target"] == pytest.approx(0.9 * 3 / 5)
+        assert mine["width_90"]["target"] is None
+
+
+@pytest.mark.parametrize("estimate", ["one_draw", "mean_of_draws", "from_spectrum"])
+def test_bias_before_peak_is_that_of_the_measurements(
+    tables: Tables, points: pd.DataFrame, estimate: str
+) -> None:
+    frame = points[(points.modality == "photometry") & (points.days < -1e-6)]
+    frame = frame[frame.has_other] if estimate.startswith("from_") else frame
+    per_sample = frame.groupby(["object", "sample"])[f"signed {estimate}"].mean()
+    per_object = per_sample.groupby("object").mean()
+    (row,) = [
+        r
+        for r in tables["metrics"].to_pylist()
+        if (r["metric"], r["estimate"]) == ("bias_before_peak", estimate)
+    ]
+    assert row["modality"] == "photometry"
+    assert row["count"] == len(per_object)
+    assert row["value"] == pytest.approx(per_object.mean(), rel=1e-3)
+    told = {
+        r["object_id"]: r["value"]
+        for r in tables["objects"].to_pylist()
+        if (r["metric"], r["estimate"]) == ("bias_before_peak", estimate)
+    }
+    assert told == pytest.approx(per_object.to_dict(), rel=1e-3, abs=1e-5)
+
+
+def test_a_planted_overestimate_of_the_rise_is_found(shards: ShardFolder, model: Trained) -> None:
+    """The training mean, moved by 0.5 before the peak alone: the bias grows by that."""
+
+    class Moved:
+        def __init__(self, shift: float) -> None:
+            self.shift = shift
+
+        def predict(self, batch):
+            days = batch.sequences["photometry"].position[:, 0].double().numpy()
+            scale = model.fitted.statistics["photometry"].positions[0]
+            rise = days * scale.sd + scale.mean < -1e-3
+            return {"photometry": {"reference": (self.shift * rise)[None]}}
+
+        def hidden(self, batch):
+            return {}
+
+    from daep_ray.evaluate.run import _Run
+
+    def bias(shift: float, name: str) -> float:
+        run = _Run(shards, model.fitted, ("photometry",), SETTINGS, 4096)
+        rows = run.measure(Moved(shift), has_codes=False)["metrics"].to_pylist()  # type: ignore[arg-type]
+        return next(r["value"] for r in rows if r["metric"] == name)
+
+    assert bias(0.5, "bias_before_peak") - bias(0.0, "bias_before_peak") == pytest.approx(
+        0.5, abs=0.01
+    )
+
+
+def test_times_from_the_first_measurement_have_nothing_before(
+    folder: ShardFolder, fitted: FittedRecipe
+) -> None:
+    found = evaluate_reference("mean", None, folder, fitted, ("photometry",), settings())
+    assert "bias_before_peak" not in found["metrics"]["metric"].to_pylist()
+
+
+def test_phases_come_back_in_days(shards: ShardFolder, model: Trained) -> None:
+    _, table = next(iter(evaluation_batches(shards, model.fitted, NAMES, "train", 10**6)))
+    flats = model.fitted.apply(table, NAMES)
+    phases = phases_of(model.fitted, "spectrum", flats["spectrum"])
+    raw = np.array(table["spectrum.phase"].to_pylist(), float)
+    np.testing.assert_allclose(phases, raw, atol=1e-9)
+    assert phases_of(model.fitted, "photometry", flats["photometry"]) is None
