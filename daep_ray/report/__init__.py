@@ -1,8 +1,9 @@
 """A study's tables in, a page that answers its question out.
 
 `build(OUT)` reads OUT/tables, OUT/spec.json and OUT/run.json and writes OUT/report: one HTML page
-that needs nothing else, its Markdown and CSV twins, and the figures as SVG and PDF for a paper. The
-same tables give the same bytes. Neither torch nor Ray is needed: a report is built on a laptop.
+that needs nothing else, its Markdown and CSV twins, and for a paper the tables as LaTeX and the
+figures as SVG and PDF. The same tables give the same bytes. Neither torch nor Ray is needed: a
+report is built on a laptop.
 """
 
 from pathlib import Path

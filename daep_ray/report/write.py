@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from daep_ray.errors import require_writable, storage_error
-from daep_ray.report import html, svg, twins
+from daep_ray.report import html, latex, svg, twins
 from daep_ray.report.page import compose
 from daep_ray.report.source import read
 
@@ -16,6 +16,9 @@ def write_report(out: Path) -> Path:
     page = compose(study)
     files = {f"figures/{name}": c for d in page.drawings for name, c in svg.files(d).items()}
     files |= {f"{grid.name}.csv": twins.comma_separated(grid).encode() for grid in page.grids}
+    # the table of all trainings is no table of a paper
+    in_paper = [grid for part in page.parts for grid in part.grids]
+    files |= {f"{grid.name}.tex": latex.table(grid).encode() for grid in in_paper}
     files["report.md"] = twins.markdown(page).encode()
     files["index.html"] = html.render(page).encode()
     folder = out / "report"
