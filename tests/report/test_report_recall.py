@@ -14,6 +14,11 @@ def test_recall_is_no_metric_of_a_reconstruction() -> None:
         ("absolute_error", "from_photometry"),
         ("absolute_error", "mean_of_draws"),
         ("probe_accuracy", "probe"),
+        ("probe_accuracy", "network_probe"),
+        ("probe_r2", "probe_redshift"),
+        ("coverage_90", "draws"),
+        ("crps", "from_photometry"),
+        ("something_new", "told_by_nobody"),
     ]
     metrics, estimates = map(list, zip(*kinds, strict=True))
     table = pa.table({"metric": metrics, "estimate": estimates})

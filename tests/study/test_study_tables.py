@@ -82,3 +82,26 @@ def test_reading_where_there_is_no_study_says_so(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_says_so() -> None:
     with pytest.raises(StorageError):
         tables.write(Path("/proc/nothing"), {"cells": pa.table({"a": [1]})})
+
+
+def test_the_calibration_table_is_sorted_and_part_of_the_identity_once_it_has_rows(
+    tmp_path: Path,
+) -> None:
+    """A study that was evaluated before it existed keeps its identity."""
+    old = written(tmp_path / "1")
+    before = tables.identity(old)
+    tables.write(old / "tables", {"calibration": tables.merge("calibration", [])})
+    assert tables.identity(old) == before
+
+    def row(cell: str, low: float) -> dict[str, Any]:
+        place = {"modality": "spectrum", "estimate": "draws", "axis": "phase"}
+        return {"cell": cell, **place, "metric": "crps", "low": low, "value": 0.1, "count": 3}
+
+    rows = [row(c, low) for c in "ba" for low in (5.0, -15.0, -5.0)]
+    parts = [tables.from_rows("calibration", rows[:2]), tables.from_rows("calibration", rows[2:])]
+    merged = tables.merge("calibration", parts)
+    assert merged.equals(tables.merge("calibration", parts[::-1]))
+    assert merged["low"].to_pylist() == [-15.0, -5.0, 5.0] * 2
+    tables.write(old / "tables", {"calibration": merged})
+    assert tables.read_all(old)["calibration"].equals(merged)
+    assert tables.identity(old) != before
