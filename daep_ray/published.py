@@ -27,6 +27,10 @@ masked autoencoder
 VAE
     Laplace likelihood, posterior and prior  `objective.likelihood`, `objective.posterior`
     points summed  `objective.reduction` sum (its loss is ours over beta: the same optimum)
+mmVAE
+    two draws per expert, all experts in one logarithm, beta 1  `objective.num_draws`, `bound`
+    photometry's points count 982 / 60 there, the ratio of the padded lengths; here an object's own
+        ratio, `objective.point_weight` longest; {"photometry": 16.37} names the published number
 probe
     one split, unscaled codes, 150 epochs, ten starting weights  `evaluation.probe` published
 optimisation
@@ -97,6 +101,19 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "model.tokenizer.has_mlp": False,
         "objective.kind": "vae",
         "objective.beta": 0.1,
+        "objective.likelihood": "laplace",
+        "objective.posterior": "laplace",
+        "objective.reduction": "sum",
+    },
+    "published_code_mmvae": {
+        **_MODEL,
+        **_OPTIMISATION,
+        **_PROBE,
+        "model.tokenizer.has_mlp": False,
+        "objective.kind": "mmvae",
+        "objective.num_draws": 2,
+        "objective.bound": "pooled",
+        "objective.beta": 1.0,
         "objective.likelihood": "laplace",
         "objective.posterior": "laplace",
         "objective.reduction": "sum",

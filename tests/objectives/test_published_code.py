@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,13 @@ from daep_ray.objectives.vae import Vae
 from daep_ray.settings import override
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
+from tests.objectives.test_objectives_mmvae import (
+    LENGTHS,
+    batch_of,
+    loop_bound,
+    mmvae,
+    sample_of,
+)
 
 LAYOUTS = {"m": Layout("m", 2, category_sizes=(3,), num_metadata=2, metadata_sizes=(3,))}
 HEADS = 2
@@ -184,6 +192,23 @@ def test_the_published_vae_loss_is_its_elbo(make_batch: Make) -> None:
     # log Laplace(x; out, 1) = -|x - out| - log 2, the constant left out
     published = (out - sequence.value).abs().sum() / 0.1 + kl
     torch.testing.assert_close(objective(batch, noise).total, 0.1 * published / 15)
+
+
+@torch.no_grad()
+def test_the_published_mixture_loss_is_its_pooled_bound() -> None:
+    """Laplace throughout, K 2, both experts inside the logarithm, against a loop over draws."""
+    config: RunConfig = override(preset("laptop+published_code_mmvae"), TINY)
+    settings = config.objective.model_dump(exclude={"kind"})
+    assert (settings["num_draws"], settings["beta"], settings["bound"]) == (2, 1.0, "pooled")
+    objective = mmvae(config.model, **settings)
+    batch = batch_of(LENGTHS)
+    noise = noise_of(batch)
+    each = [
+        loop_bound(objective, sample_of(batch, i), replace(noise, sample_ids=(name,)))
+        for i, name in enumerate(batch.sample_ids)
+    ]
+    expected = -sum(bound for bound, _ in each) / sum(weight for _, weight in each)
+    torch.testing.assert_close(float(objective(batch, noise).total), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_positions_are_the_published_sinusoids() -> None:
