@@ -9,6 +9,7 @@ from pathlib import Path
 from daep_ray.config import RunConfig, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, StorageError
 from daep_ray.objectives import num_parameters
+from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
@@ -42,6 +43,7 @@ def prepare(config: RunConfig, data: Path) -> Prepared:
     assert config.recipe is not None
     if len(set(config.modalities)) < len(config.modalities):
         raise ConfigError(f"modalities are {', '.join(config.modalities)}: name each of them once")
+    _check_sampler(config)
     fingerprint = training_fingerprint(config, shards.manifest.hash)
     parent = None
     if isinstance(config.objective, PriorConfig):
@@ -51,6 +53,25 @@ def prepare(config: RunConfig, data: Path) -> Prepared:
     # settings that no model can be built of are told before the folder is claimed for them
     num_parameters(config.objective, config.model, layouts(fitted, config.modalities))
     return Prepared(config, shards, fitted, fingerprint, parent)
+
+
+def _check_sampler(config: RunConfig) -> None:
+    """What the evaluation would refuse after the training is refused before it."""
+    objective, sampler = config.objective, config.evaluation.sampler
+    decoded = objective.parent_objective if isinstance(objective, PriorConfig) else objective
+    if not isinstance(decoded, DaepConfig):
+        return
+    if sampler.kind == "one_step" and decoded.prediction == "epsilon":
+        raise ConfigError(
+            "evaluation.sampler.kind is 'one_step', which needs clean values predicted at pure "
+            "noise, and objective.prediction 'epsilon' gives none: choose 'ddim' or 'dpm_solver'"
+        )
+    if sampler.guidance != 1 and not decoded.code_drop:
+        raise ConfigError(
+            f"evaluation.sampler.guidance is {sampler.guidance:g}, but the prior's parent never "
+            "went without a code in training: leave it at 1, or choose a parent trained with "
+            "objective.code_drop"
+        )
 
 
 def _parent(config: RunConfig, folder: Path, shards: ShardFolder) -> Trained:

@@ -16,6 +16,7 @@ from daep_ray.cli import app, run_app
         (("objective.num_times=1",), "equal to 2"),
         (("objective.kind=mmvae", 'objective.point_weight={"radio": 2}'), "not learnt"),
         (('modalities=["photometry", "photometry"]',), "once"),
+        (("objective.prediction=epsilon", "evaluation.sampler.kind=one_step"), "pure noise"),
         (("objective.kind=vae", "objective.beta=Infinity"), "finite"),
     ],
     ids=str,

@@ -201,3 +201,11 @@ def test_a_parent_that_cannot_be_is_one_sentence(trainings: Trainings, what: str
     config = override(prior_config(trainings.parent), {"objective.parent": parent})
     with pytest.raises(ConfigError, match=r"objective\.parent"):
         prepare(config, trainings.data)
+
+
+def test_guidance_that_the_parent_never_learnt_is_refused_before_training(
+    trainings: Trainings,
+) -> None:
+    guided = prior_config(trainings.parent, evaluation__sampler__guidance=2.0)
+    with pytest.raises(ConfigError, match="parent never went without a code"):
+        prepare(guided, trainings.data)
