@@ -220,6 +220,9 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
 @app.command()
 def report(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a study.")],
+    index: Annotated[
+        bool, typer.Option("--index", help="OUT holds studies: one page over all of them.")
+    ] = False,
 ) -> None:
     """Build a study's page again.
 
@@ -227,9 +230,15 @@ def report(
 
     \b
     daep-ray report runs/study
+    daep-ray report --index runs
     """
     from daep_ray.report import build
 
+    if index:
+        from daep_ray.report.index import write_index
+
+        print(f"index: {write_index(out)}")
+        return
     print(f"report: {build(out)}")
 
 

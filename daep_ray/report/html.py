@@ -3,8 +3,10 @@
 Every word from a survey or a user goes through jinja2's escaping; only our own SVG is marked safe.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -16,6 +18,11 @@ from daep_ray.report.svg import Drawing, inline
 def render(page: Page) -> str:
     """The page's text."""
     return _environment().get_template("page.html.j2").render(page=page)
+
+
+def render_index(entries: Sequence[Any]) -> str:
+    """The page over several studies; `entries` are those of `index.py`."""
+    return _environment().get_template("index.html.j2").render(entries=entries)
 
 
 def template(name: str) -> str:

@@ -24,14 +24,15 @@ def write_report(out: Path) -> Path:
     folder = out / "report"
     try:
         for name, content in files.items():
-            _replace(folder / name, content)
+            replace_file(folder / name, content)
         _remove_others(folder / "figures", {name for name in files if name.startswith("figures/")})
     except OSError as error:
         raise storage_error(error, folder) from error
     return folder / "index.html"
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step: a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{os.getpid()}.partial")
     staged.write_bytes(content)
