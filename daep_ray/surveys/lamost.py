@@ -54,6 +54,7 @@ SPECTRUM = Modality(
 _ROW = re.compile(r"flux|inverse|wavelength|subcontinuum|andmask|ormask")  # words of EXTEN0
 _MEDIUM_ARMS = ("COADD_B", "COADD_R")
 _UNKNOWN = frozenset({"", "UNKNOWN", "NON", "NULL"})  # classes that say nothing
+_LETTER = re.compile(r"(?:e?sd|d|g)?([OBAFGKM])(?![a-z])")  # A5V, dM0, sdM1; not Binary, Carbon
 _DESIGNATION = re.compile(r"J(\d{2})(\d{2})([\d.]+)([+-])(\d{2})(\d{2})([\d.]+)")
 
 
@@ -122,10 +123,15 @@ def _sample(file: RawFile, names: SampleNames) -> Record:
 
 
 def _labels(hdus: HDUList) -> dict[str, str | float | None]:
-    """A star's class is its spectral letter: `STAR` for every spectrum would tell nothing."""
+    """A star's class is its spectral letter: `STAR` for every spectrum would tell nothing.
+
+    Stars without a letter (`WD`, `CV`, `Carbon`) have their subclass.
+    """
     general, subtype = _known(hdus, "CLASS"), _known(hdus, "SUBCLASS")
-    is_typed = general == "STAR" and subtype is not None
-    return {"class": subtype[0] if is_typed and subtype else general, "subtype": subtype}
+    if general == "STAR" and subtype is not None:
+        letter = _LETTER.match(subtype)
+        return {"class": letter[1] if letter else subtype, "subtype": subtype}
+    return {"class": general, "subtype": subtype}
 
 
 def _points(hdus: HDUList) -> _Points:

@@ -96,6 +96,20 @@ def test_classes_that_say_nothing_are_missing(write: Write, lamost_file: Build) 
     assert spectrum(sample).metadata == {"redshift": None}
 
 
+@pytest.mark.parametrize(
+    ("subclass", "letter"),
+    [
+        *(("A5V", "A"), ("G2", "G"), ("K", "K"), ("dM0", "M"), ("gM0", "M"), ("sdM1", "M")),
+        *(("WD", "WD"), ("CV", "CV"), ("Carbon", "Carbon"), ("Binary", "Binary")),
+    ],
+)
+def test_a_stars_class_is_its_spectral_letter(
+    write: Write, lamost_file: Build, subclass: str, letter: str
+) -> None:
+    sample = only(write({"a.fits": lamost_file("dr7", SUBCLASS=subclass)}))
+    assert sample.labels == {"class": letter, "subtype": subclass}
+
+
 def test_faults_are_quarantined_and_the_rest_kept(write: Write, lamost_file: Build) -> None:
     whole = lamost_file("dr9")
     faults: dict[str, tuple[str | bytes, str]] = {
