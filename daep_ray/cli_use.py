@@ -275,10 +275,12 @@ def _values(text: str, value: str) -> Any:
     try:
         if value.count(":") == 2:
             low, high, count = value.split(":")
+            if int(count) < 1:
+                raise ValueError
             step = (float(high) - float(low)) / max(1, int(count) - 1)
             return [float(low) + step * i for i in range(int(count))]
     except ValueError:
-        raise ConfigError(f"--at {text!r}: write LOW:HIGH:COUNT in numbers") from None
+        raise ConfigError(f"--at {text!r}: write LOW:HIGH:COUNT in numbers, COUNT from 1") from None
     parts = value.split(",")
     try:
         numbers: list[Any] = [float(part) for part in parts]

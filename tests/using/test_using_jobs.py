@@ -110,6 +110,7 @@ def test_parts_of_another_job_are_not_taken(
         (("--quantiles", "low"), "write numbers"),
         (("--at", "wavelength=1,2"), "with several modalities MODALITY.NAME"),
         (("--at", "spectrum.wavelength=a:b:c"), "LOW:HIGH:COUNT"),
+        (("--at", "spectrum.wavelength=4000:7000:0"), "COUNT from 1"),
         (("--at", "spectrum.color=1"), "has 'color'"),
         (("--address", "10.0.0.1:6379"), "--workers 0 uses none"),
     ],
