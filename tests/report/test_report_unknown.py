@@ -1,0 +1,58 @@
+"""Metrics, estimates and tables that a page does not know change nothing on it."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from daep_ray.report.html import render
+from daep_ray.report.page import compose
+from daep_ray.report.source import read
+from daep_ray.study import tables
+from tests.report.fake_study import Fake, make
+
+
+def test_rows_that_no_part_of_a_page_shows_do_not_change_it(tmp_path: Path) -> None:
+    out = make(tmp_path / "study", Fake())
+    before = render(compose(read(out)))
+    metrics = tables.read(out, "metrics")
+    cell, place = metrics["cell"][0].as_py(), {"modality": "spectrum", "split": "test"}
+    rows = [
+        {"cell": cell, **place, "estimate": estimate, "metric": metric, "value": 0.5, "count": 3}
+        for estimate, metric in (
+            ("draws", "coverage_90"),
+            ("draws", "rank_bias"),
+            ("from_photometry", "crps"),
+            ("network_probe", "probe_accuracy"),
+            ("probe_redshift", "probe_r2"),
+            ("clusters", "kmeans_adjusted_rand"),
+            ("told_by_nobody", "something_new"),
+        )
+    ]
+    bins = [
+        {**row, "axis": "phase", "low": -15.0, "high": -5.0, "metric": "squared_error"}
+        for row in rows
+    ]
+    tables.write(
+        out / "tables",
+        {
+            "metrics": tables.sort(
+                "metrics", pa.concat_tables([metrics, tables.from_rows("metrics", rows)])
+            ),
+            "calibration": tables.merge("calibration", [tables.from_rows("calibration", bins)]),
+        },
+    )
+    assert render(compose(read(out))) == before
+
+
+def test_an_unknown_metric_of_an_estimate_that_is_shown_has_a_column(tmp_path: Path) -> None:
+    out = make(tmp_path / "study", Fake())
+    metrics = tables.read(out, "metrics")
+    shown = [
+        {**row, "metric": "something_new", "value": 0.5}
+        for row in metrics.to_pylist()
+        if (row["metric"], row["estimate"]) == ("absolute_error", "mean_of_draws")
+    ]
+    assert shown
+    more = pa.concat_tables([metrics, tables.from_rows("metrics", shown)])
+    tables.write(out / "tables", {"metrics": tables.sort("metrics", more)})
+    assert "something new" in render(compose(read(out)))
