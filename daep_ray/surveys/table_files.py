@@ -6,11 +6,14 @@ length than the header's are handed to `on_short_row` and left out. A file that 
 `Malformed`, with a reason of one line.
 """
 
+import codecs
 import csv
 import difflib
+import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -115,11 +118,11 @@ def _text(
             raise Malformed("is a binary file, no table of text")
         header = list(layout.header) or _header(content, layout)
         num_bytes = len(content)
-        source: pa.NativeFile | str = pa.BufferReader(content)
+        source: pa.NativeFile = pa.BufferReader(content)
     else:
         with file.path.open("rb") as head:
             header = list(layout.header) or _header(head.read(_BATCH_BYTES), layout)
-        source, num_bytes = str(file.path), _BATCH_BYTES
+        source, num_bytes = pa.PythonFile(_ValidUtf8(file.path), "r"), _BATCH_BYTES
     require(columns, header)
     reader = pacsv.open_csv(
         source,
@@ -146,6 +149,33 @@ def _valid_utf_8(content: bytes) -> bytes:
     except UnicodeDecodeError:
         return content.decode("utf-8", "replace").encode()
     return content
+
+
+class _ValidUtf8(io.RawIOBase):
+    """A file's bytes as `_valid_utf_8` makes them, read forwards."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, fewer only at the end: Arrow copies what it is given."""
+        while size < 0 or len(self._ready) < size:
+            content = self._file.read(_BATCH_BYTES)
+            self._ready += self._decoder.decode(content, final=not content).encode()
+            if not content:
+                break
+        end = len(self._ready) if size < 0 else size
+        taken, self._ready = self._ready[:end], self._ready[end:]
+        return taken
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _header(content: bytes, layout: Layout) -> list[str]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from daep_ray.errors import DataError
 from daep_ray.sample import Ignored, Quarantined, Record, Sample
-from daep_ray.surveys import open_survey, source
+from daep_ray.surveys import open_survey, source, table_files
 
 Write = Callable[[dict[str, str | bytes]], Path]
 HEAD = "id,mjd,flux,error,band\n"
@@ -100,10 +100,17 @@ def test_a_bad_file_leaves_the_others(
     assert reason in lost[0].reason
 
 
-def test_text_that_is_no_utf_8_costs_its_object_only(write: Write) -> None:
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_text_that_is_no_utf_8_costs_its_object_only(
+    write: Write, monkeypatch: pytest.MonkeyPatch, is_streamed: bool
+) -> None:
+    if is_streamed:
+        monkeypatch.setattr(source, "STREAMED_BYTES", 1)
+        monkeypatch.setattr(table_files, "_BATCH_BYTES", 41)  # blocks end within a letter
     rows = b"b\xe9,59000,1,0.1,g\nc,59000,\xff,0.1,g\nd,59000,1,0.1,g\ne,\xff\n"
+    rows += "\u00e9toile\u2605,59000,1,0.1,g\n".encode() * 3
     good, lost = split(read(write({"t.csv": (HEAD + GOOD).encode() + rows}), LONG))
-    assert good == ["a", "d"]
+    assert good == ["a", "d", "\u00e9toile\u2605"]
     reasons = ["no UTF-8 text", "flux '\ufffd' is not a number", "a row has 2 entries instead of 5"]
     assert all(part in r.reason for part, r in zip(reasons, lost, strict=True))
 
