@@ -67,7 +67,8 @@ def _command(name: str, build: Build) -> Callable[..., None]:
             typer.Option(metavar="DIR", help="Folder of `daep-ray ingest`; default: built in."),
         ] = None,
         modality: Annotated[
-            str | None, typer.Option(metavar="NAMES", help="One, or several with commas; default: the first.")
+            str | None,
+            typer.Option(metavar="NAMES", help="One, or several with commas; default: the first."),
         ] = None,
         preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "smoke",
         seeds: Annotated[

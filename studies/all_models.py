@@ -19,11 +19,13 @@ from daep_ray.settings import override
 from daep_ray.study.spec import Axis, StudySpec
 from daep_ray.study_cli import main
 
+Models = dict[str, dict[str, Any]]
+
 BETA = 0.001  # as in bottleneck_sweep.py
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements of a spectrum
 SEEDS = {"smoke": 2, "laptop": 2, "cluster": 3}
 
-ONE = {
+ONE: Models = {
     "daep": {},
     "daep, cosine schedule": {"objective.schedule": "cosine"},
     "daep, min-SNR weights": {"objective.weighting": "min_snr"},
@@ -38,7 +40,7 @@ ONE = {
     "maep 30 %": {"objective.kind": "maep", "objective.mask_ratio": 0.3},
     "maep 75 %, nothing shown": {"objective.kind": "maep", "objective.context": "nothing"},
 }
-SEVERAL = {
+SEVERAL: Models = {
     "daep": {"objective.modality_drop": 0.2},
     "daep, drop 0": {"objective.modality_drop": 0.0},
     "daep + contrastive": {"objective.modality_drop": 0.2, "objective.contrastive_weight": 0.1},

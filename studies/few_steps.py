@@ -5,7 +5,8 @@ same noise. Error of the mean of draws and of one draw (mean absolute, z units, 
 often the draws' range holds the measured value: with K draws of the right distribution the next
 one lies between the smallest and the largest with probability (K - 1) / (K + 1). The measured
 value carries noise that a reconstruction does not have, so some of the shortfall is honest.
-Answer: the fewest evaluations whose two errors are within 2 % of 200 DDIM steps, per solver.
+Answer: the fewest evaluations from which on both errors are within 2 % of 200 DDIM steps, per
+solver (studies/README.md).
 Cost: about 3 minutes per 1,000 evaluations for 40 spectra of 128 points on one core.
 
     python studies/few_steps.py RUN DATA
@@ -99,6 +100,16 @@ def is_close(row: dict[str, Any], reference: dict[str, Any]) -> bool:
     return all(abs(row[k] / reference[k] - 1) <= CLOSE for k in ("mean of draws", "one draw"))
 
 
+def settled(rows: list[dict[str, Any]], reference: dict[str, Any]) -> int | None:
+    """The fewest evaluations from which on a solver is close: one that passes by is not there."""
+    fewest = None
+    for row in sorted(rows, key=lambda r: r["evaluations"], reverse=True):
+        if not is_close(row, reference):
+            break
+        fewest = row["evaluations"]
+    return fewest
+
+
 def command(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained daep.")],
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Its shards.")],
@@ -124,8 +135,7 @@ def command(
         found.append(row)
     reference = found[0]
     for solver in dict.fromkeys(row["solver"] for row in found[1:]):
-        rows = [r for r in found[1:] if r["solver"] == solver and is_close(r, reference)]
-        fewest = min((r["evaluations"] for r in rows), default=None)
+        fewest = settled([r for r in found[1:] if r["solver"] == solver], reference)
         print(f"{solver}: {fewest or 'never'} within {CLOSE:.0%} of {name_of(REFERENCE)} 200")
     print(json.dumps(found))
 

@@ -95,7 +95,8 @@ def test_examples_are_percentiles_of_long_enough_samples() -> None:
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_few_samples_give_few_examples(num: int) -> None:
     ids = np.array([f"s{i}" for i in range(num)])
-    found = choose(SortedErrors(ids, ids, np.full(num, 5), np.arange(num, dtype=float), {}), (10, 50, 90))
+    errors = SortedErrors(ids, ids, np.full(num, 5), np.arange(num, dtype=float), {})
+    found = choose(errors, (10, 50, 90))
     assert 1 <= len(found) <= num
 
 
