@@ -88,7 +88,7 @@ def test_a_bad_object_leaves_the_others(write: Write, rows: str, unit: str, reas
         ("t1.csv", HEAD, "no rows"),
         ("t1.csv", b"\0\0" + HEAD.encode(), "binary"),
         ("t1.csv", HEAD.replace("mjd", "m\xe9t").encode("latin1"), "has no column 'mjd'"),
-        ("t1.csv.gz", gzip.compress(HEAD.encode())[:20], "no whole gzip file"),
+        ("t1.csv.gz", gzip.compress(HEAD.encode(), mtime=0)[:20], "no whole gzip file"),
     ],
 )
 def test_a_bad_file_leaves_the_others(
