@@ -2,7 +2,8 @@
 
 The rule does not ask the model, so every cell of a study shows the same samples: those at a few
 percentiles (`evaluation.example_percentiles`) of the error that the constant training mean makes on
-them (mean |value| in z units), among the samples with at least half the median number of measurements.
+them (mean |value| in z units), among the samples with at least half the median number of
+measurements.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
