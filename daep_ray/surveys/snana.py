@@ -22,6 +22,7 @@ from daep_ray.sample import (
     UNKNOWN,
     Axis,
     Category,
+    Ignored,
     Modality,
     Quarantined,
     Record,
@@ -55,7 +56,13 @@ class SnanaSettings(Settings):
     default_subtype: str = ""
 
 
-def open_snana(source: Path | None, settings: SnanaSettings) -> Survey:
+class SnanaTextSettings(SnanaSettings):
+    """`only_pairs`: objects that lack a light curve or a spectrum are ignored, by their file."""
+
+    only_pairs: bool = False
+
+
+def open_snana(source: Path | None, settings: SnanaTextSettings) -> Survey:
     """The SNANA text files below `source`; one pass over them collects the bands.
 
     Raises:
@@ -108,7 +115,7 @@ def is_ignored(name: str) -> bool:
     return is_document(name) or _IGNORED.search(name.rpartition("/")[2]) is not None
 
 
-def _records(source: Path, settings: SnanaSettings, photometry: Modality) -> Iterator[Record]:
+def _records(source: Path, settings: SnanaTextSettings, photometry: Modality) -> Iterator[Record]:
     names = SampleNames()
     codes = {word: code for code, word in enumerate(photometry.categories[0].vocabulary)}
     for found in walk(source, is_ignored):
@@ -119,7 +126,7 @@ def _records(source: Path, settings: SnanaSettings, photometry: Modality) -> Ite
 
 
 def _samples(
-    file: RawFile, names: SampleNames, settings: SnanaSettings, codes: dict[str, int]
+    file: RawFile, names: SampleNames, settings: SnanaTextSettings, codes: dict[str, int]
 ) -> Iterator[Record]:
     """One file's samples; what cannot be read stands as `Quarantined`, one per sample."""
     try:
@@ -127,6 +134,9 @@ def _samples(
     except Malformed as error:
         units = [f"spectrum {k}" for k in range(error.num_lost)] if error.num_lost > 1 else [""]
         yield from (Quarantined(file.name, unit, str(error)) for unit in units)
+        return
+    if settings.only_pairs and (found.light_curve is None or not found.spectra):
+        yield Ignored(file.name)
         return
     stem = names.name(file.name)
     common: dict[str, Sequence] = {}
@@ -207,4 +217,4 @@ def _spectrum(spectrum: Spectrum, found: SnanaObject) -> Sequence:
     )
 
 
-READER = Reader(SnanaSettings, open_snana, needs_source=True)
+READER = Reader(SnanaTextSettings, open_snana, needs_source=True)

@@ -126,6 +126,18 @@ def test_unzipped_alone_and_lists_ignored(write: Write, snana_text: str) -> None
     assert Counter(type(r) for r in found) == {Sample: 2, Ignored: 3}
 
 
+def test_only_pairs_ignores_whoever_lacks_one(write: Write, snana_text: str) -> None:
+    alone = snana_text[: snana_text.index("NSPECTRA")]
+    folder = write({"a.dat": snana_text, "b.dat": alone})
+    assert Counter(type(r) for r in survey(folder).records()) == {Sample: 3}
+    found = list(survey(folder, only_pairs="true").records())
+    assert Counter(type(r) for r in found) == {Sample: 2, Ignored: 1}
+    assert {name for r in found if isinstance(r, Sample) for name in r.sequences} == {
+        "photometry",
+        "spectrum",
+    }
+
+
 def test_untyped_objects_take_the_default(write: Write, snana_text: str) -> None:
     text = snana_text.replace("SNTYPE: 1\n", "")
     assert samples(write({"a.dat": text}))[0].labels["class"] is None
