@@ -13,6 +13,8 @@ Cost: estimated, smoke about as long as bottleneck_sweep.py (5 minutes on two co
     python studies/masking_sweep.py --data DATA --preset laptop --out runs/masking
 """
 
+from typing import Any
+
 from daep_ray.config import RunConfig
 from daep_ray.settings import override
 from daep_ray.study.spec import Axis, StudySpec
@@ -23,19 +25,22 @@ RATIOS = {
     "laptop": [0.15, 0.3, 0.5, 0.75, 0.9],
     "cluster": [0.15, 0.3, 0.45, 0.6, 0.75, 0.9],
 }
+NUM_OBJECTS = {"smoke": 16_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 2, "laptop": 2, "cluster": 3}
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements per sequence
 
 
 def build(base: RunConfig, preset: str) -> StudySpec:
     """The design of a preset."""
-    lengths = {f"recipe.modalities.{m}.max_length": MAX_LENGTH[preset] for m in base.modalities}
+    settings: dict[str, Any] = {"optimisation.num_objects": NUM_OBJECTS[preset]}
+    for modality in base.modalities:
+        settings[f"recipe.modalities.{modality}.max_length"] = MAX_LENGTH[preset]
     return StudySpec(
         name="masking_sweep",
         title="How much should a masked autoencoder hide?",
         question="How much should a masked autoencoder hide, and does any ratio reach daep?",
         expectation="Best between 0.5 and 0.8; ahead of daep only while values are shown.",
-        base=override(base, lengths),
+        base=override(base, settings),
         axes=(Axis("objective.mask_ratio", RATIOS[preset], is_conditional=True),),
         models={"daep": {"objective.kind": "daep"}, "maep": {"objective.kind": "maep"}},
         seeds=tuple(range(SEEDS[preset])),

@@ -25,6 +25,7 @@ RATES = {
     "laptop": [0.0, 0.1, 0.2, 0.35, 0.5],
     "cluster": [0.0, 0.1, 0.2, 0.35, 0.5],
 }
+NUM_OBJECTS = {"smoke": 6_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 1, "laptop": 1, "cluster": 3}
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements of a spectrum
 BETA = 0.001  # as in bottleneck_sweep.py
@@ -41,7 +42,7 @@ def build(base: RunConfig, preset: str) -> StudySpec:
             f"modality_drop_sweep has {base.modalities[0]!r} alone, and nothing to drop: name two "
             "modalities, as in --modality photometry,spectrum"
         )
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = {"optimisation.num_objects": NUM_OBJECTS[preset]}
     if "spectrum" in base.modalities:
         settings["recipe.modalities.spectrum.max_length"] = MAX_LENGTH[preset]
         settings["recipe.modalities.spectrum.metadata"] = ["phase"]  # asked for at a phase

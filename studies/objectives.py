@@ -22,6 +22,7 @@ from daep_ray.study.spec import Axis, StudySpec
 from daep_ray.study_cli import main
 
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements per sequence
+NUM_OBJECTS = {"smoke": 16_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 1, "laptop": 2, "cluster": 5}
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -48,13 +49,15 @@ HYBRID: dict[str, dict[str, Any]] = {
 
 def build(base: RunConfig, preset: str) -> StudySpec:
     """The design of a preset."""
-    lengths = {f"recipe.modalities.{m}.max_length": MAX_LENGTH[preset] for m in base.modalities}
+    settings: dict[str, Any] = {"optimisation.num_objects": NUM_OBJECTS[preset]}
+    for modality in base.modalities:
+        settings[f"recipe.modalities.{modality}.max_length"] = MAX_LENGTH[preset]
     return StudySpec(
         name="objectives",
         title="Which choices inside daep matter?",
         question="Which choices inside daep move its error: prediction, positions, or the noise?",
         expectation="The position scale most on spectra; weights where errors differ.",
-        base=override(base, lengths),
+        base=override(base, settings),
         axes=(Axis(("model.bottleneck.length", "model.bottleneck.width"), [(4, 4)]),),
         models=MODELS | (HYBRID if len(base.modalities) > 1 else {}),
         seeds=tuple(range(SEEDS[preset])),

@@ -23,6 +23,7 @@ CODES = {  # (length, width)
     "laptop": [(2, 2), (4, 2), (4, 4), (8, 4), (8, 8)],
     "cluster": [(2, 2), (4, 2), (4, 4), (8, 4), (8, 8)],
 }
+NUM_OBJECTS = {"smoke": 16_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 1, "laptop": 2, "cluster": 5}
 BETA = 0.001  # as in bottleneck_sweep.py
 
@@ -34,7 +35,13 @@ def build(base: RunConfig, preset: str) -> StudySpec:
         title="Does a larger code remove the overestimate before peak?",
         question="Does a larger code remove the overestimate before peak brightness?",
         expectation="It shrinks from 4 to 16 floats, then stays.",
-        base=override(base, {"evaluation.example_percentiles": [10, 30, 50, 70, 90]}),
+        base=override(
+            base,
+            {
+                "optimisation.num_objects": NUM_OBJECTS[preset],
+                "evaluation.example_percentiles": [10, 30, 50, 70, 90],
+            },
+        ),
         axes=(Axis(("model.bottleneck.length", "model.bottleneck.width"), CODES[preset]),),
         models={
             "daep": {"objective.kind": "daep"},
