@@ -1,10 +1,10 @@
 """Does the same configuration learn sequences that are no astronomy?
 
-Design: daep, the VAE and maep at 4 x 4 floats (on a cluster 8 x 4 too), PCA and the training mean beside them, on
-irregular clinical sequences: 48 hours of a stay in intensive care, the parameter (heart rate, pH,
-...) a category, the outcome the probe's class. Nothing in this file knows that: a mapping declares
-the columns, and only --data differs from a survey. The default recipe of a series with channels,
-whose units differ, standardises each channel apart and counts time from the first reading.
+Design: daep, the VAE and maep at 4 x 4 floats (on a cluster 8 x 4 too), PCA and the training mean
+beside them, on irregular clinical sequences: 48 hours of a stay in intensive care, the parameter
+(heart rate, pH, ...) a category, the outcome the probe's class. Nothing in this file knows that: a
+mapping declares the columns, and only --data differs from a survey. The default recipe of a series
+with channels, whose units differ, standardises each apart and counts time from the first reading.
 Expected: all three pass the learning gate; the probe beats the majority class by little, because
 one death in seven stays is hard to tell from 16 floats.
 Answer: not run yet.
