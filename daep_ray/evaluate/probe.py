@@ -77,21 +77,45 @@ def is_probeable(object_ids: np.ndarray, classes: np.ndarray, num_objects: int =
     return len(kept) >= 2 and sum(kept) >= num_objects
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a classifier said of the samples of one split."""
+
+    truth: np.ndarray  # (T,) str
+    said: np.ndarray  # (T,) str
+    majority: str  # the class of most objects that it was fitted on
+    weight: np.ndarray  # (T,) 1 for every object
+
+
 def probe(
     coded: Coded, num_splits: int, classifier: Callable[[], Classifier] = linear
 ) -> list[Score]:
     """The probe's scores; empty if fewer than two classes have `FEWEST_OBJECTS` objects."""
+    return scores(coded, told(coded, num_splits, classifier))
+
+
+def told(
+    coded: Coded, num_splits: int, classifier: Callable[[], Classifier] = linear
+) -> list[Told]:
+    """What it says on every split; empty as above."""
     coded = frequent(coded)
     if not is_probeable(coded.object_ids, coded.classes):
         return []
     weights = object_weights(coded.object_ids)
-    rows = [
-        _score(coded, weights, fit, scored, classifier())
+    return [
+        _tell(coded, weights, fit, scored, classifier())
         for fit, scored in splits(coded, num_splits)
     ]
+
+
+def scores(coded: Coded, said: list[Told]) -> list[Score]:
+    """The scores of what a probe said of `coded`."""
+    if not said:
+        return []
+    coded = frequent(coded)
     sizes = _class_sizes(coded.object_ids, coded.classes)
     return [
-        *over_splits(rows),
+        *over_splits([_score(one) for one in said]),
         Score("probe_num_classes", float(len(sizes)), 0.0, 1),
         Score("probe_num_objects", float(sum(sizes.values())), 0.0, 1),
     ]
@@ -121,16 +145,21 @@ def splits(coded: Coded, num_splits: int) -> Iterator[tuple[np.ndarray, np.ndarr
         yield np.flatnonzero(~is_scored[of_sample]), np.flatnonzero(is_scored[of_sample])
 
 
-def _score(
+def _tell(
     coded: Coded, weights: np.ndarray, fit: np.ndarray, scored: np.ndarray, model: Classifier
-) -> dict[str, float]:
-    """One split: fit on one part, metrics on the other."""
+) -> Told:
+    """One split: fit on one part, tell the classes of the other."""
     scaler = StandardScaler().fit(coded.codes[fit], sample_weight=weights[fit])
     model.fit(scaler.transform(coded.codes[fit]), coded.classes[fit], sample_weight=weights[fit])
     assert np.max(model.n_iter_) < MOST_ITERATIONS, "the probe has not converged"
-    truth, weight = coded.classes[scored], weights[scored]
     said = model.predict(scaler.transform(coded.codes[scored]))
-    majority = np.full(len(scored), _heaviest(coded.classes[fit], weights[fit]))
+    majority = str(_heaviest(coded.classes[fit], weights[fit]))
+    return Told(coded.classes[scored], said, majority, weights[scored])
+
+
+def _score(told: Told) -> dict[str, float]:
+    truth, said, weight = told.truth, told.said, told.weight
+    majority = np.full(len(truth), told.majority)
     f1 = f1_score(truth, said, average="macro", sample_weight=weight, zero_division=0)
     return {
         "probe_accuracy": float(accuracy_score(truth, said, sample_weight=weight)),

@@ -18,7 +18,9 @@ from daep_ray.config import EvaluationConfig
 from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.fits import check_fits
-from daep_ray.evaluate.probes import probes
+from daep_ray.evaluate.groups import Groups
+from daep_ray.evaluate.maps import map_rows
+from daep_ray.evaluate.probes import Asked, probes
 from daep_ray.evaluate.profiles import Profile, edges_of
 from daep_ray.evaluate.reconstruction import (
     COPIED,
@@ -185,6 +187,7 @@ class _Run:
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
         profiles, compared = self._profiles(), Aligned()
+        groups = Groups(self.fitted, self.modalities, self.evaluation.probe_label)
         sums = Sums(
             self.fitted,
             self.modalities,
@@ -197,6 +200,7 @@ class _Run:
                 model.compare(batch, compared)
             estimates, hidden = model.predict(batch), model.hidden(batch)
             flats = self.fitted.apply(rows, self.modalities)
+            groups.add(rows)
             for m in self.modalities:
                 sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m))
                 residual = central(estimates[m]) - flats[m].value
@@ -206,14 +210,26 @@ class _Run:
         percentiles = self.evaluation.example_percentiles
         chosen = {m: choose(e, percentiles) for m, e in found.items()}
         shown = [row for m, c in chosen.items() for row in self._examples(model, m, c)]
+        asked = self._probes(model) if has_codes else Asked()
+        split = self.evaluation.split
         return {
-            "metrics": table("metrics", [*metrics, *(self._probes(model) if has_codes else [])]),
+            "metrics": table("metrics", [*metrics, *asked.metrics]),
             "objects": table("objects", sums.object_rows()),
             "examples": table("examples", shown),
             "profiles": table(
                 "profiles", (r for m in found for r in profiles[m].rows(self.fitted, m))
             ),
             "calibration": table("calibration", sums.calibration_rows()),
+            "groups": table(
+                "groups",
+                (
+                    {"modality": m, "split": split, **row}
+                    for m, errors in found.items()
+                    for row in groups.rows(m, errors)
+                ),
+            ),
+            "confusion": table("confusion", asked.confusion),
+            "codes": table("codes", self._map(model) if has_codes else []),
         }
 
     def _batches(self, most: int | None = None) -> Iterator[tuple[PackedBatch, pa.Table]]:
@@ -256,11 +272,22 @@ class _Run:
         labels = {n: None if w is None else str(w) for n, w in zip(names, words, strict=True)}
         yield from example_rows(self.fitted, modality, rows, flat, estimates, chosen, labels)
 
-    def _probes(self, model: Measured) -> Iterator[dict[str, Any]]:
-        """Rows of `metrics`; none where the survey has nothing to ask a code for."""
+    def _probes(self, model: Measured) -> Asked:
+        """Nothing where the survey has nothing to ask a code for."""
         label = self.evaluation.probe_label
         if label is None:
-            return
+            return Asked()
         where = (self.folder, self.fitted, self.modalities)
-        for asked in probes(model.codes, *where, self.evaluation, label, self.token_budget):
-            yield {"modality": "+".join(self.modalities), **asked}
+        asked = probes(model.codes, *where, self.evaluation, label, self.token_budget)
+        of = {"modality": "+".join(self.modalities)}
+        return Asked(
+            [{**of, **row} for row in asked.metrics], [{**of, **row} for row in asked.confusion]
+        )
+
+    def _map(self, model: Measured) -> Iterator[dict[str, Any]]:
+        """Rows of `codes`."""
+        settings = self.evaluation
+        where = (self.folder, self.fitted, self.modalities, settings.split)
+        yield from map_rows(
+            model.codes, *where, settings.probe_label, settings.max_objects, self.token_budget
+        )

@@ -7,6 +7,9 @@ profiles   the residual (reconstruction - truth, z units) against the first posi
 calibration
            numbers by bin, z units: what draws cover, how wide they are and their CRPS by position
            and phase, the rank histogram, errors by phase, power by scale
+groups     errors by group of objects: by class, by signal to noise
+confusion  which class the linear probe says of which, shares of the true class
+codes      a map of the codes: one point per object of the training split and the evaluated one
 
 A study adds the column `cell` in front.
 """
@@ -83,6 +86,42 @@ SCHEMAS: dict[str, pa.Schema] = {
             "target": pa.float64(),  # what calibrated draws would give; null where nobody knows
             "sd": pa.float64(),  # over objects, by phase alone
             "count": pa.int64(),  # measurements; by phase and scale objects
+        }
+    ),
+    "groups": pa.schema(
+        {
+            "modality": pa.string(),
+            "split": pa.string(),
+            "estimate": pa.string(),
+            "metric": pa.string(),
+            "axis": pa.string(),  # "class", "signal_to_noise"
+            "name": pa.string(),  # of the class; else null
+            "low": pa.float64(),  # of the bin of signal to noise; else null
+            "high": pa.float64(),  # null: without end
+            "value": pa.float64(),
+            "sd": pa.float64(),  # over objects
+            "count": pa.int64(),  # objects
+        }
+    ),
+    "confusion": pa.schema(
+        {
+            "modality": pa.string(),  # all that the code is made of: `photometry+spectrum`
+            "split": pa.string(),
+            "estimate": pa.string(),  # "probe"
+            "truth": pa.string(),
+            "said": pa.string(),
+            "value": pa.float64(),  # share of the true class
+            "count": pa.int64(),  # objects of the true class, over all of the probe's splits
+        }
+    ),
+    "codes": pa.schema(
+        {
+            "modality": pa.string(),
+            "split": pa.string(),
+            "object_id": pa.string(),
+            "class": pa.string(),  # null where unknown
+            "x": pa.float64(),  # of the map, -1 to 1; without unit
+            "y": pa.float64(),
         }
     ),
 }

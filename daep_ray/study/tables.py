@@ -7,6 +7,9 @@
     examples   measurements of a few test objects, chosen by percentile, and their draws
     profiles   residuals against each position: median, 16 and 84 %, count
     calibration  cell, modality, estimate, metric, axis, bin -> value, target, sd, count
+    groups     cell, modality, estimate, metric, class or signal to noise -> value, sd, count
+    confusion  cell, modality, truth, said -> share
+    codes      cell, modality, split, object_id -> class, place on a map
 
 Two runs of one study with the same seeds differ in the columns of `PASSING` and in nothing else.
 Neither torch nor Ray here: reports read these tables on a laptop.
@@ -76,9 +79,12 @@ KEYS: dict[str, tuple[str, ...]] = {
     "examples": ("cell", "modality"),
     "profiles": ("cell", "modality"),
     "calibration": ("cell", "modality", "estimate", "axis", "metric", "low"),
+    "groups": ("cell", "modality", "estimate", "metric", "axis", "low", "name"),
+    "confusion": ("cell", "modality", "truth", "said"),
+    "codes": ("cell", "modality", "split", "object_id"),
 }
 # Tables that a study of an older version does not have: empty, they are outside the identity.
-LATER = ("calibration",)
+LATER = ("calibration", "groups", "confusion", "codes")
 # Columns that another run of the same study may change: times, and words about paths and places.
 PASSING = ("reason", "command")
 
