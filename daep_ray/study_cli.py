@@ -1,7 +1,8 @@
 """What every study file calls: parse the shared options, run the study, write its report.
 
 In: a study's name and a function that builds its design. Out: tables and a report in OUT, a table
-on standard output. Everything that can be checked is checked before Ray starts.
+on standard output. Everything that can be checked is checked before Ray starts. A command of
+several studies (`run_parts`) has each in OUT/<its name>/, and a page over them.
 """
 
 import shlex
@@ -25,6 +26,7 @@ from daep_ray.study.spec import StudySpec
 from daep_ray.train.progress import duration
 
 Build = Callable[[RunConfig, str], StudySpec]  # (the preset's configuration, its name) -> design
+WritePage = Callable[[Path], Path]  # (the folder with the studies) -> a page over them
 
 # The built-in survey of each preset when no --data is given.
 SYNTHETIC: dict[str, dict[str, Any]] = {
@@ -53,14 +55,61 @@ class Options:
     recipe: str | None = None
 
 
+@dataclass(frozen=True)
+class Part:
+    """One study of a command that has several: its name, design, and the data that it is run on."""
+
+    name: str
+    build: Build
+    data: Path | None = None  # None: the built-in survey
+    modality: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that has been checked."""
+
+    options: Options
+    spec: StudySpec
+    data: Path
+    store: Path | str  # a folder or an address
+
+
 def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> None:
     """Run the study `name` as a command and exit: 0 done, 1 a UserError, 2 a wrong command line."""
+
+    def act(options: Options) -> None:
+        run(options, build)
+
+    run_command(_command(name, act), build(RunConfig(), "smoke").question, arguments)
+
+
+def main_of_parts(
+    name: str,
+    question: str,
+    parts_of: Callable[[Options], Sequence[Part]],
+    write_page: WritePage,
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """As `main`, for several studies; `parts_of` makes them from the options that they share."""
+
+    def act(options: Options) -> None:
+        run_parts(parts_of(options), options, write_page)
+
+    run_command(_command(name, act), question, arguments)
+
+
+def run_command(
+    command: Callable[..., None], question: str, arguments: Sequence[str] | None = None
+) -> None:
+    """Run a function with typer's annotations as a command and exit, as `main` does."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(help=build(RunConfig(), "smoke").question)(_command(name, build))
+    app.command(help=question)(command)
     sys.exit(run_app(app, arguments))
 
 
-def _command(name: str, build: Build) -> Callable[..., None]:
+def _command(name: str, act: Callable[[Options], None]) -> Callable[..., None]:
     def command(
         data: Annotated[
             Path | None,
@@ -119,7 +168,7 @@ def _command(name: str, build: Build) -> Callable[..., None]:
             dry_run,
             recipe,
         )
-        run(given, build)
+        act(given)
 
     return command
 
@@ -130,6 +179,42 @@ def run(options: Options, build: Build) -> None:
     Raises:
         UserError: in one sentence; also if every trial failed.
     """
+    carry_out(prepare(options, build))
+
+
+def run_parts(parts: Sequence[Part], options: Options, write_page: WritePage) -> None:
+    """Check all parts, then plan or run one after the other, then write the page over them.
+
+    They share one store of trainings, beside OUT unless `options` names another.
+
+    Raises:
+        UserError: in one sentence; also if every trial of a part failed.
+    """
+    store = options.storage or str(options.out.parent / "trainings")
+    prepared = []
+    for part in parts:
+        given = replace(
+            options,
+            data=part.data or _synthetic(options),
+            modality=part.modality,
+            recipe=part.recipe,
+            storage=store,
+            out=options.out / part.name,
+        )
+        prepared.append(prepare(given, part.build))
+    for checked in prepared:
+        print(f"\n{checked.spec.title} ({checked.options.out.name})", flush=True)
+        carry_out(checked)
+    if not options.dry_run:
+        print(f"page: {write_page(options.out)}")
+
+
+def prepare(options: Options, build: Build) -> Prepared:
+    """Check everything that can be checked before Ray starts.
+
+    Raises:
+        UserError: in one sentence.
+    """
     store = _folders(options)
     base = preset(options.preset)
     assignments = dict(parse_assignment(text) for text in options.settings)
@@ -138,10 +223,20 @@ def run(options: Options, build: Build) -> None:
     if address is not None and not options.dry_run:
         session.check_reachable(address)
     data = options.data or _synthetic(options)
-    spec = _design(options, build, base, assignments, data)
+    return Prepared(options, _design(options, build, base, assignments, data), data, store)
+
+
+def carry_out(prepared: Prepared) -> None:
+    """Plan or run.
+
+    Raises:
+        UserError: in one sentence; also if every trial failed.
+    """
+    options, spec = prepared.options, prepared.spec
+    data, store = prepared.data, prepared.store
     if options.dry_run:
         return _show_plan(spec, data, options, store)
-    session.prepare_environment(address)  # before Ray is imported
+    session.prepare_environment(session.address_of_cluster(options.address))  # before Ray
     from daep_ray.study.launch import run_study
     from daep_ray.study.summary import as_text
 
