@@ -35,7 +35,7 @@ LEVELS = (50, 68, 90, 95)  # per cent
 FEWEST_DRAWS = 3  # two have no order statistics inside the outermost
 DRAWS = "draws"  # the estimate's name in tables: all draws together
 
-_QUANTUM = 2.0**-20  # z units: what sums are counted in, so that their order does not matter
+QUANTUM = 2.0**-20  # z units: what sums are counted in, so that their order does not matter
 _LARGEST = 1e4  # z units: beyond, a width counts as this much; 10^8 of them fit in a sum
 
 
@@ -119,7 +119,7 @@ class Calibration:
         self.edges, self.num_draws = edges, num_draws
         num_bins = len(edges) - 1
         self.ranks = np.zeros((num_bins, num_draws + 1), np.int64)
-        self.widths = np.zeros((len(LEVELS), num_bins), np.int64)  # of _QUANTUM
+        self.widths = np.zeros((len(LEVELS), num_bins), np.int64)  # of QUANTUM
         self.crps = np.zeros(num_bins, np.int64)
         self.first, self.last = edges[0], edges[-1]
 
@@ -133,8 +133,21 @@ class Calibration:
         bins = bin_of(self.edges, position)
         np.add.at(self.ranks, (bins, judged.ranks[some]), 1)
         for sums, values in zip(self.widths, judged.widths[:, some], strict=True):
-            np.add.at(sums, bins, _whole(values))
-        np.add.at(self.crps, bins, _whole(judged.crps[some]))
+            np.add.at(sums, bins, whole(values))
+        np.add.at(self.crps, bins, whole(judged.crps[some]))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was counted."""
+        names = ("ranks", "widths", "crps", "first", "last")
+        return {name: np.asarray(getattr(self, name)) for name in names}
+
+    def join(self, other: Mapping[str, np.ndarray]) -> None:
+        """Add the `arrays` of other measurements in the same bins."""
+        self.ranks += other["ranks"]
+        self.widths += other["widths"]
+        self.crps += other["crps"]
+        self.first = min(self.first, other["first"][()])
+        self.last = max(self.last, other["last"][()])
 
     def position_rows(self, fitted: FittedRecipe, modality: str) -> Iterable[dict[str, Any]]:
         """Rows by bin; those with fewer than FEWEST measurements are left out."""
@@ -158,8 +171,8 @@ class Calibration:
         for level, widths in zip(LEVELS, self.widths, strict=True):
             share = self.ranks[place] @ covered(self.num_draws, level) / count
             yield f"coverage_{level}", float(share), target(self.num_draws, level)
-            yield f"width_{level}", float(widths[place] * _QUANTUM / count), None
-        yield "crps", float(self.crps[place] * _QUANTUM / count), None
+            yield f"width_{level}", float(widths[place] * QUANTUM / count), None
+        yield "crps", float(self.crps[place] * QUANTUM / count), None
 
     def rank_rows(self) -> Iterable[dict[str, Any]]:
         """The rank histogram: the share of measurements above so many of the draws."""
@@ -192,7 +205,7 @@ class Calibration:
             yield f"coverage_{level}_target", target(num, level)
 
 
-def _whole(values: np.ndarray) -> np.ndarray:
-    """In whole multiples of _QUANTUM."""
+def whole(values: np.ndarray) -> np.ndarray:
+    """In whole multiples of QUANTUM."""
     bounded = np.clip(np.nan_to_num(values, nan=_LARGEST), -_LARGEST, _LARGEST)
-    return np.rint(bounded / _QUANTUM).astype(np.int64)
+    return np.rint(bounded / QUANTUM).astype(np.int64)

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from daep_ray.evaluate.reconstruction import COPIED, DRAWS_FROM, SortedErrors
+from daep_ray.evaluate.over_objects import OverObjects
+from daep_ray.evaluate.reconstruction import COPIED, DRAWS_FROM
 from daep_ray.stream.flat import FlatSequence, spread
 
 SCALES = (1, 2, 4, 8, 16, 32)  # measurements
@@ -83,22 +84,21 @@ def _details(values: np.ndarray, scale: int) -> np.ndarray:
     return (halves[:, :, 0] - halves[:, :, 1]) / np.sqrt(2 * scale)
 
 
-def scale_rows(details: SortedErrors) -> Iterable[dict[str, Any]]:
+def scale_rows(details: OverObjects) -> Iterable[dict[str, Any]]:
     """Rows of the table `calibration` by scale: power of all objects over the truth's."""
-    _, means = details.per_object()
-    for (estimate, what), values in means.items():
+    for (estimate, what), power in details.columns.items():
         kind, scale = what.split()
-        truth = means[TRUTH, f"power {scale}"]
-        if estimate != TRUTH and truth.sum() > 0:
+        truth = details.columns[TRUTH, f"power {scale}"]
+        if estimate != TRUTH and truth.total > 0:
             yield {
                 "estimate": estimate,
                 "metric": "residual_power" if kind == "residual" else "power",
                 "axis": "scale",
                 "low": float(scale),
                 "high": float(scale),
-                "value": float(values.sum() / truth.sum()),
+                "value": power.total / truth.total,
                 "target": None if kind == "residual" else 1.0,
-                "count": int((truth > 0).sum()),
+                "count": truth.num_positive,
             }
 
 

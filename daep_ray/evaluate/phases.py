@@ -5,12 +5,13 @@ the objects with a sample in the bin; an object's samples in it are averaged fir
 phases where it declares a continuous metadata of that name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from daep_ray.evaluate.calibration import LEVELS, target
+from daep_ray.evaluate.over_objects import OverObjects
 from daep_ray.evaluate.reconstruction import SortedErrors
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
@@ -37,26 +38,32 @@ def phases_of(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.nda
     return phases * scale.sd + scale.mean
 
 
-def phase_rows(errors: SortedErrors, num_draws: int) -> Iterable[dict[str, Any]]:
-    """Rows by bin and metric; bins without a sample are left out."""
+def by_phase(errors: SortedErrors) -> dict[float, OverObjects]:
+    """Over the objects with a sample in the bin, by its centre; a bin without one is left out."""
+    found = {}
     for centre in CENTRES:
         low, high = centre - HALF_WIDTH, centre + HALF_WIDTH
         inside = errors.where((errors.phases >= low) & (errors.phases < high))
-        if not len(inside.sample_ids):
-            continue
-        objects, means = inside.per_object()
-        for (estimate, metric), values in means.items():
+        if len(inside.sample_ids):
+            found[centre] = inside.over_objects()
+    return found
+
+
+def phase_rows(found: Mapping[float, OverObjects], num_draws: int) -> Iterable[dict[str, Any]]:
+    """Rows by bin and metric of what `by_phase` found."""
+    for centre in sorted(found):
+        for (estimate, metric), moments in found[centre].columns.items():
             if metric in BY_PHASE:
                 yield {
                     "estimate": estimate,
                     "metric": metric,
                     "axis": PHASE,
-                    "low": low,
-                    "high": high,
-                    "value": float(values.mean()),
+                    "low": centre - HALF_WIDTH,
+                    "high": centre + HALF_WIDTH,
+                    "value": moments.mean,
                     "target": _target(metric, num_draws),
-                    "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-                    "count": len(objects),
+                    "sd": moments.sd,
+                    "count": moments.count,
                 }
 
 

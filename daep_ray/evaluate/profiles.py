@@ -5,7 +5,7 @@ number of measurements and the order of batches does not matter. Its cells are f
 and about 1 % of the residual's size beyond, and quantiles interpolate within a cell.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,16 @@ class Profile:
         self.first, self.last = min(self.first, position.min()), max(self.last, position.max())
         bins = bin_of(self.edges, position)
         np.add.at(self.counts, (category, bins, np.searchsorted(EDGES, residual)), 1)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that was counted."""
+        return {name: np.asarray(getattr(self, name)) for name in ("counts", "first", "last")}
+
+    def join(self, other: Mapping[str, np.ndarray]) -> None:
+        """Add the `arrays` of other measurements in the same bins."""
+        self.counts += other["counts"]
+        self.first = min(self.first, other["first"][()])
+        self.last = max(self.last, other["last"][()])
 
     def rows(self, fitted: FittedRecipe, modality: str) -> Iterable[dict[str, Any]]:
         """Rows of the table `profiles`; bins with fewer than FEWEST measurements are left out."""

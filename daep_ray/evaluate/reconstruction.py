@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from daep_ray.evaluate.over_objects import Moments, OverObjects
+from daep_ray.evaluate.tables import SCHEMAS
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, reduce_samples
@@ -119,6 +121,11 @@ class SortedErrors:
         }
         return objects, means
 
+    def over_objects(self) -> OverObjects:
+        """Each column's moments over objects."""
+        objects, means = self.per_object()
+        return OverObjects(len(objects), {key: Moments.of(v) for key, v in means.items()})
+
 
 def by_source(estimates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     """The estimates told from all of a sample under "", the others under their modality."""
@@ -172,35 +179,36 @@ def sample_means(
     return sums / np.maximum(counts, 1)
 
 
-def metric_rows(modality: str, split: str, errors: SortedErrors) -> Iterable[dict[str, Any]]:
+def metric_rows(modality: str, split: str, over: OverObjects) -> Iterable[dict[str, Any]]:
     """Rows of the table `metrics`: mean and sd over objects."""
-    objects, means = errors.per_object()
-    for (estimate, metric), values in means.items():
+    for (estimate, metric), moments in over.columns.items():
         yield {
             "modality": modality,
             "split": split,
             "estimate": estimate,
             "metric": metric,
-            "value": float(values.mean()) if len(values) else None,
-            "sd": float(values.std(ddof=1)) if len(values) > 1 else None,
-            "count": len(objects),
+            "value": moments.mean,
+            "sd": moments.sd,
+            "count": moments.count,
         }
 
 
-def object_rows(modality: str, errors: SortedErrors) -> Iterable[dict[str, Any]]:
-    """Rows of the table `objects`."""
+def object_table(modality: str, errors: SortedErrors) -> pa.Table:
+    """Rows of the table `objects`: a block of all objects per estimate and metric."""
     objects, means = errors.per_object()
+    parts = [SCHEMAS["objects"].empty_table()]
     for (estimate, metric), values in means.items():
-        if metric not in OF_OBJECTS:
-            continue
-        for object_id, value in zip(objects.tolist(), values.tolist(), strict=True):
-            yield {
-                "modality": modality,
-                "object_id": object_id,
-                "estimate": estimate,
-                "metric": metric,
-                "value": value,
+        if metric in OF_OBJECTS:
+            is_known = ~np.isnan(values)
+            columns = {
+                "modality": pa.repeat(modality, is_known.sum()),
+                "object_id": pa.array(objects[is_known], pa.string()),
+                "estimate": pa.repeat(estimate, is_known.sum()),
+                "metric": pa.repeat(metric, is_known.sum()),
+                "value": values[is_known],
             }
+            parts.append(pa.table(columns, schema=SCHEMAS["objects"]))
+    return pa.concat_tables(parts)
 
 
 def central(estimates: Mapping[str, np.ndarray]) -> np.ndarray:

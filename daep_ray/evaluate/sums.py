@@ -1,33 +1,49 @@
 """Everything that is measured of reconstructions, batch after batch.
 
-In: every batch's standardised arrays and a model's estimates of them. Out: rows of the tables
-`metrics`, `objects` and `calibration`. Per sample there are a few numbers, per bin of position a
-few sums: memory does not grow with measurements, and nothing depends on how samples are packed.
+In: every batch's standardised arrays and a model's estimates of them. Out: a few numbers per
+sample (`samples`) and sums per bin (`counted`), of which `summary.py` makes the rows of tables.
+Memory does not grow with measurements, nothing depends on how samples are packed, and both halves
+can be taken of parts of a survey and put together (`parts_of_sums.py`).
+
+A new metric is one of three: a number per sample under a kind that is there, or under a kind of its
+own (`_of(...).add`; `metrics` then tells its mean and sd over objects), or a thing that counts
+(`COUNTED`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from daep_ray.evaluate.before_peak import biases, is_before_peak
-from daep_ray.evaluate.calibration import Calibration, Judged, drawn, judge
-from daep_ray.evaluate.detail import finest, powers, scale_rows
-from daep_ray.evaluate.phases import phase_rows, phases_of
+from daep_ray.evaluate.calibration import Calibration, drawn, judge
+from daep_ray.evaluate.detail import powers
+from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind
+from daep_ray.evaluate.phases import phases_of
+from daep_ray.evaluate.profiles import Profile
 from daep_ray.evaluate.reconstruction import (
     SampleErrors,
     SortedErrors,
     by_source,
-    metric_rows,
-    object_rows,
+    central,
+    object_table,
     sample_errors,
     sample_means,
 )
+from daep_ray.evaluate.summary import Summary, in_order
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
 
-Key = tuple[str, str]  # a modality and what it is told from, "" for all
+CALIBRATION, PROFILE = "calibration", "profile"
+
+
+class Counted(Protocol):
+    """Sums in fixed bins: `join` adds another's `arrays`, whatever the order."""
+
+    def arrays(self) -> dict[str, np.ndarray]: ...
+
+    def join(self, other: Mapping[str, np.ndarray]) -> None: ...
 
 
 @dataclass
@@ -39,10 +55,8 @@ class Sums:
     edges: Mapping[str, np.ndarray]  # of position bins, by modality, z units
     split: str
     num_draws: int
-    errors: dict[Key, SampleErrors] = field(default_factory=dict)
-    biases: dict[Key, SampleErrors] = field(default_factory=dict)
-    details: dict[Key, SampleErrors] = field(default_factory=dict)
-    calibrations: dict[tuple[str, str], Calibration] = field(default_factory=dict)
+    samples: dict[Kind, SampleErrors] = field(default_factory=dict)
+    counted: dict[Kind, Counted] = field(default_factory=dict)  # what, modality, estimate
 
     def add(
         self,
@@ -55,95 +69,85 @@ class Sums:
         """One modality of a batch: estimates (K, N) by name, judged by the `hidden` (N,) bool."""
         flat = flats[modality]
         phases = phases_of(self.fitted, modality, flat)
+        self.profile(modality).add(flat, central(estimates) - flat.value, hidden)
         for source, told in by_source(estimates).items():
-            key, origin = (modality, source), flats[source] if source else None
+            origin = flats[source] if source else None
             errors = sample_errors(self.fitted, modality, flat, told, hidden)
             is_told = None if origin is None else np.repeat(origin.lengths > 0, flat.lengths)
             for name, draws in drawn(told):
                 judged = judge(draws, flat.value)
-                self._calibration(modality, name, judged).add(flat, judged, _both(hidden, is_told))
+                self.calibration(modality, name).add(flat, judged, _both(hidden, is_told))
                 errors |= {
                     (name, metric): sample_means(values, flat.offsets, hidden)
                     for metric, values in judged.by_point().items()
                 }
-            _of(self.errors, key).add(ids, flat, errors, origin, phases)
-            self._add_bias(key, ids, flat, told, hidden, origin)
+            self._of(ERRORS, modality, source).add(ids, flat, errors, origin, phases)
+            is_before = is_before_peak(self.fitted, modality, flat, hidden)
+            if is_before is not None:
+                early, bias = flat.where(is_before), biases(flat, told, is_before)
+                self._of(BIASES, modality, source).add(ids, early, bias, origin)
             seen = flat if hidden is None else flat.where(hidden)
             shown = told if hidden is None else {e: v[:, hidden] for e, v in told.items()}
-            _of(self.details, key).add(ids, seen, powers(seen, shown), origin)
+            self._of(DETAILS, modality, source).add(ids, seen, powers(seen, shown), origin)
 
-    def _add_bias(
-        self,
-        key: Key,
-        ids: list[tuple[str, str]],
-        flat: FlatSequence,
-        told: Mapping[str, np.ndarray],
-        hidden: np.ndarray | None,
-        origin: FlatSequence | None,
-    ) -> None:
-        is_before = is_before_peak(self.fitted, key[0], flat, hidden)
-        if is_before is not None:
-            early = flat.where(is_before)
-            _of(self.biases, key).add(ids, early, biases(flat, told, is_before), origin)
+    def _of(self, kind: str, modality: str, source: str) -> SampleErrors:
+        return self.samples.setdefault((kind, modality, source), SampleErrors())
 
-    def _calibration(self, modality: str, name: str, judged: Judged) -> Calibration:
-        key = (modality, name)
-        if key not in self.calibrations:
-            self.calibrations[key] = Calibration(self.edges[modality], judged.num_draws)
-        return self.calibrations[key]
+    def calibration(self, modality: str, estimate: str) -> Calibration:
+        """The bins of an estimate's draws."""
+        found = self.counter((CALIBRATION, modality, estimate))
+        assert isinstance(found, Calibration)
+        return found
+
+    def profile(self, modality: str) -> Profile:
+        """The bins of a modality's residuals."""
+        found = self.counter((PROFILE, modality, ""))
+        assert isinstance(found, Profile)
+        return found
+
+    def counter(self, kind: Kind) -> Counted:
+        """What counts this, empty if it was not there."""
+        if kind not in self.counted:
+            self.counted[kind] = COUNTED[kind[0]](self, kind[1])
+        return self.counted[kind]
+
+    def sorted(self) -> dict[Kind, SortedErrors]:
+        """The numbers per sample; a kind without a sample is left out."""
+        return {kind: errors.sorted() for kind, errors in self.samples.items() if errors.sample_ids}
 
     def reconstructions(self) -> dict[str, SortedErrors]:
         """The errors of what is told from all, by modality; one without a sample is left out."""
-        found = {m: self.errors[m, ""] for m in self.modalities if (m, "") in self.errors}
-        return {m: e.sorted() for m, e in found.items() if e.sample_ids}
+        found = {m: self.samples.get((ERRORS, m, "")) for m in self.modalities}
+        return {m: e.sorted() for m, e in found.items() if e and e.sample_ids}
+
+    def summary(self) -> Summary:
+        """Of all samples."""
+        return Summary.of(self.sorted())
 
     def metric_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of `metrics`."""
-        for modality, errors in self._in_order(self.errors):
-            yield from metric_rows(modality, self.split, errors)
-        for modality, errors in self._in_order(self.biases):
-            yield from metric_rows(modality, self.split, errors)
-        for (modality, name), calibration in self.calibrations.items():
-            for metric, value in calibration.summary():
-                count = int(calibration.ranks.sum())
-                row = {"estimate": name, "metric": metric, "value": value, "count": count}
-                yield self._placed(modality, row)
-        for modality, details in self._in_order(self.details):
-            for row in finest(scale_rows(details)):
-                yield self._placed(modality, row)
+        return self.summary().metric_rows(self)
 
     def object_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of `objects`."""
-        for kind in (self.errors, self.biases):
-            for modality, errors in self._in_order(kind):
-                yield from object_rows(modality, errors)
+        samples = self.sorted()
+        for kind in in_order(samples, self.modalities):
+            yield from object_table(kind[1], samples[kind]).to_pylist()
 
     def calibration_rows(self) -> Iterator[dict[str, Any]]:
         """Rows of `calibration`."""
-        for (modality, name), calibration in self.calibrations.items():
-            for row in calibration.position_rows(self.fitted, modality):
-                yield self._placed(modality, {"estimate": name, **row})
-            for row in calibration.rank_rows():
-                yield self._placed(modality, {"estimate": name, **row})
-        for modality, errors in self._in_order(self.errors):
-            for row in phase_rows(errors, self.num_draws):
-                yield self._placed(modality, row)
-        for modality, details in self._in_order(self.details):
-            for row in scale_rows(details):
-                yield self._placed(modality, row)
-
-    def _placed(self, modality: str, row: dict[str, Any]) -> dict[str, Any]:
-        return {"modality": modality, "split": self.split, **row}
-
-    def _in_order(self, kind: Mapping[Key, SampleErrors]) -> Iterator[tuple[str, SortedErrors]]:
-        """In the modalities' order, with each what is told from all first."""
-        for key in sorted(kind, key=lambda key: (self.modalities.index(key[0]), key[1])):
-            if kind[key].sample_ids:
-                yield key[0], kind[key].sorted()
+        return self.summary().calibration_rows(self)
 
 
-def _of(kind: dict[Key, SampleErrors], key: Key) -> SampleErrors:
-    return kind.setdefault(key, SampleErrors())
+def _profile(sums: Sums, modality: str) -> Profile:
+    categories = sums.fitted.modalities[modality].categories
+    return Profile(sums.edges[modality], len(categories[0].vocabulary) if categories else 1)
+
+
+COUNTED: dict[str, Callable[[Sums, str], Counted]] = {
+    CALIBRATION: lambda sums, modality: Calibration(sums.edges[modality], sums.num_draws),
+    PROFILE: _profile,
+}
 
 
 def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:

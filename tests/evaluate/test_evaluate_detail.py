@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.evaluate.detail import SCALES, finest, powers, scale_rows
-from daep_ray.evaluate.reconstruction import SampleErrors, SortedErrors
+from daep_ray.evaluate.over_objects import OverObjects
+from daep_ray.evaluate.reconstruction import SampleErrors
 from daep_ray.stream.flat import FlatSequence, offsets_of
 
 
@@ -29,12 +30,12 @@ def sequences(lengths: list[int], num_bands: int, rng: np.random.Generator) -> F
     )
 
 
-def told(flat: FlatSequence, estimates: dict[str, np.ndarray]) -> SortedErrors:
+def told(flat: FlatSequence, estimates: dict[str, np.ndarray]) -> OverObjects:
     """Each sample an object."""
     ids = [(f"s{i:05d}", f"o{i:05d}") for i in range(flat.num_samples)]
     errors = SampleErrors()
     errors.add(ids, flat, powers(flat, estimates))
-    return errors.sorted()
+    return errors.sorted().over_objects()
 
 
 def value(rows: list[dict], metric: str, scale: int) -> float:

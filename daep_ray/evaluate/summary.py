@@ -1,0 +1,108 @@
+"""What was measured of reconstructions, as rows of the tables.
+
+In: numbers per sample, all samples of an object together, and sums per bin. Out: rows of `metrics`,
+`calibration` and `profiles`. Summaries of different objects join (`joined`), so a large survey is
+summed up a share of its objects at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daep_ray.evaluate.calibration import Calibration
+from daep_ray.evaluate.detail import finest, scale_rows
+from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind, OverObjects
+from daep_ray.evaluate.phases import by_phase, phase_rows
+from daep_ray.evaluate.reconstruction import SortedErrors, metric_rows
+
+if TYPE_CHECKING:
+    from daep_ray.evaluate.sums import Sums
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Over objects: every kind, and errors by phase (centre of the bin)."""
+
+    over: Mapping[Kind, OverObjects]
+    by_phase: Mapping[tuple[Kind, float], OverObjects]
+
+    @classmethod
+    def of(cls, samples: Mapping[Kind, SortedErrors]) -> "Summary":
+        """Of samples that no other summary has an object of."""
+        phases = {
+            (kind, centre): over
+            for kind, errors in samples.items()
+            if kind[0] == ERRORS
+            for centre, over in by_phase(errors).items()
+        }
+        return cls({kind: errors.over_objects() for kind, errors in samples.items()}, phases)
+
+    def joined(self, other: "Summary") -> "Summary":
+        """Of the objects of both."""
+        return Summary(_joined(self.over, other.over), _joined(self.by_phase, other.by_phase))
+
+    def metric_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
+        """Rows of `metrics`."""
+        kinds = in_order(self.over, sums.modalities)
+        for kind in kinds:
+            if kind[0] != DETAILS:
+                yield from metric_rows(kind[1], sums.split, self.over[kind])
+        for modality, name, calibration in _calibrations(sums):
+            for metric, value in calibration.summary():
+                count = int(calibration.ranks.sum())
+                row = {"estimate": name, "metric": metric, "value": value, "count": count}
+                yield {"modality": modality, "split": sums.split, **row}
+        for kind in kinds:
+            for row in finest(scale_rows(self.over[kind])) if kind[0] == DETAILS else ():
+                yield {"modality": kind[1], "split": sums.split, **row}
+
+    def calibration_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
+        """Rows of `calibration`."""
+        for modality, row in self._calibration_rows(sums):
+            yield {"modality": modality, "split": sums.split, **row}
+
+    def _calibration_rows(self, sums: "Sums") -> Iterator[tuple[str, dict[str, Any]]]:
+        for modality, name, calibration in _calibrations(sums):
+            for row in calibration.position_rows(sums.fitted, modality):
+                yield modality, {"estimate": name, **row}
+            for row in calibration.rank_rows():
+                yield modality, {"estimate": name, **row}
+        kinds = in_order(self.over, sums.modalities)
+        for kind in kinds:
+            bins = {centre: over for (k, centre), over in self.by_phase.items() if k == kind}
+            for row in phase_rows(bins, sums.num_draws):
+                yield kind[1], row
+        for kind in kinds:
+            for row in scale_rows(self.over[kind]) if kind[0] == DETAILS else ():
+                yield kind[1], row
+
+    def profile_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
+        """Rows of `profiles`."""
+        for modality in sums.modalities:
+            if (ERRORS, modality, "") in self.over:
+                yield from sums.profile(modality).rows(sums.fitted, modality)
+
+
+def in_order(kinds: Iterable[Kind], modalities: tuple[str, ...]) -> list[Kind]:
+    """Errors, biases, then others; modality by modality, what is told from all first."""
+    found = list(kinds)
+    names = list(dict.fromkeys((ERRORS, BIASES, *(name for name, _, _ in found))))
+    return sorted(found, key=lambda k: (names.index(k[0]), modalities.index(k[1]), k[2]))
+
+
+def _joined(
+    one: Mapping[_Key, OverObjects], other: Mapping[_Key, OverObjects]
+) -> dict[_Key, OverObjects]:
+    found = dict(one)
+    for key, over in other.items():
+        found[key] = found[key].joined(over) if key in found else over
+    return found
+
+
+def _calibrations(sums: "Sums") -> Iterator[tuple[str, str, Calibration]]:
+    """Modality, estimate and bins."""
+    for (_, modality, estimate), counted in sums.counted.items():
+        if isinstance(counted, Calibration):
+            yield modality, estimate, counted
