@@ -10,7 +10,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from daep_ray.stream.noise import Noise
 from daep_ray.stream.pack import layouts
 from daep_ray.train import checkpoint
 from daep_ray.train.card import write_card
+from daep_ray.train.memory import peak_bytes, peak_gpu_bytes
 from daep_ray.train.optimiser import Optimiser, RunningAverage
 from daep_ray.train.progress import Curve, Line
 from daep_ray.train.validation import absolute_errors
@@ -74,6 +75,8 @@ class TrainingResult:
     seconds: float
     seconds_data: float  # of them, waiting for data
     host: str
+    peak_bytes: int | None = None  # of memory, in the process of rank 0
+    peak_gpu_bytes: int | None = None
 
 
 @dataclass
@@ -150,8 +153,10 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
 def finished(folder: Path) -> TrainingResult | None:
     """The result of a training that has ended, None while there is none."""
     try:
-        return TrainingResult(**json.loads((folder / "result.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        content = json.loads((folder / "result.json").read_text())
+        known = {f.name for f in fields(TrainingResult)}  # later versions may write more
+        return TrainingResult(**{name: v for name, v in content.items() if name in known})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
@@ -280,6 +285,8 @@ def _result(
         seconds=round(curve.seconds, 3),
         seconds_data=round(counters.seconds_data, 3),
         host=f"{platform.node()} ({os.cpu_count()} CPUs)",
+        peak_bytes=peak_bytes(),
+        peak_gpu_bytes=peak_gpu_bytes(),
     )
 
 
