@@ -1,4 +1,4 @@
-"""The count of every objective's arithmetic, against torch's own counter on the objective itself."""
+"""The count of every objective's arithmetic, against torch's counter on the module itself."""
 
 from collections.abc import Callable
 
