@@ -10,54 +10,54 @@ from daep_ray.report.svg import Drawing
 
 def markdown(page: Page) -> str:
     """The page as Markdown; figures are the SVG files beside it."""
-    blocks = [f"# {_safe(page.question)}", f"**{_safe(page.answer.sentence)}**"]
-    blocks += [_safe(s) for s in page.answer.more]
-    blocks.append(_safe(" · ".join(page.subtitle)))
+    blocks = [f"# {safe(page.question)}", f"**{safe(page.answer.sentence)}**"]
+    blocks += [safe(s) for s in page.answer.more]
+    blocks.append(safe(" · ".join(page.subtitle)))
     for part in page.parts:
         blocks += _part(part, len(page.parts) > 1)
     blocks += ["## How it got there", *map(_figure, page.training)]
     blocks += ["## Every training", table(page.trainings, leave_out=("command",))]
-    blocks += ["## What this cannot show", "\n".join(f"- {_safe(s)}" for s in page.limits)]
+    blocks += ["## What this cannot show", "\n".join(f"- {safe(s)}" for s in page.limits)]
     for name, facts in page.facts.items():
-        blocks += [f"## {name}", "\n".join(f"- {_safe(k)}: {_safe(v)}" for k, v in facts)]
+        blocks += [f"## {name}", "\n".join(f"- {safe(k)}: {safe(v)}" for k, v in facts)]
     for name, content in page.configuration:
-        blocks += [f"### {_safe(name)}", f"```json\n{content}\n```"]
+        blocks += [f"### {safe(name)}", f"```json\n{content}\n```"]
     blocks += ["## To repeat it", f"```sh\n{page.command}\n```"]
     return "\n\n".join(blocks) + "\n"
 
 
 def _part(part: Part, is_one_of_many: bool) -> list[str]:
-    blocks = [f"## {_safe(part.modality)}", _safe(part.answer.sentence)] if is_one_of_many else []
+    blocks = [f"## {safe(part.modality)}", safe(part.answer.sentence)] if is_one_of_many else []
     blocks += [*map(_figure, part.main)]
-    blocks += ["## What it says", *map(_safe, part.findings), _safe(part.note)]
+    blocks += ["## What it says", *map(safe, part.findings), safe(part.note)]
     for grid in part.grids:
-        blocks += [f"**{_safe(grid.caption)}**", table(grid), *map(_safe, grid.notes)]
-    blocks += ["## Examples", *map(_figure, part.examples), _safe(part.examples_caption)]
+        blocks += [f"**{safe(grid.caption)}**", table(grid), *map(safe, grid.notes)]
+    blocks += ["## Examples", *map(_figure, part.examples), safe(part.examples_caption)]
     blocks += ["## Where it fails"] + ([_figure(part.residuals)] if part.residuals else [])
-    blocks += [*map(_safe, part.residuals_words)]
-    blocks += [f"missing: {_safe(name)}: {_safe(reason)}" for name, reason in part.missing.items()]
+    blocks += [*map(safe, part.residuals_words)]
+    blocks += [f"missing: {safe(name)}: {safe(reason)}" for name, reason in part.missing.items()]
     return [b for b in blocks if b]
 
 
 def _figure(drawing: Drawing) -> str:
-    return f"![{_safe(drawing.alt)}](figures/{drawing.name}.svg)"
+    return f"![{safe(drawing.alt)}](figures/{drawing.name}.svg)"
 
 
 def table(grid: Grid, leave_out: tuple[str, ...] = ()) -> str:
     """A Markdown table; best values in bold."""
     kept = [i for i, c in enumerate(grid.columns) if c.kind not in leave_out]
-    heads = [_safe(grid.columns[i].head) for i in kept]
+    heads = [safe(grid.columns[i].head) for i in kept]
     rules = ["---:" if grid.columns[i].kind == "number" else "---" for i in kept]
     rows = [[_cell(row[i]) for i in kept] for row in grid.rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows))
 
 
 def _cell(entry: Entry) -> str:
-    text = _safe(entry.plain)
+    text = safe(entry.plain)
     return f"**{text}**" if entry.is_best else text
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Words of a survey must not become markup, nor end a table's cell."""
     for mark in "\\`*_[]<>|#":
         text = text.replace(mark, f"\\{mark}")
