@@ -96,7 +96,7 @@ def test_the_half_width_is_the_least_that_a_loop_finds(seed: int, num: int, leve
         shares: dict[str, list[float]] = {}
         for (_, owner), values in parts.items():
             shares.setdefault(owner, []).append(float((np.abs(values) <= half).mean()))
-        return sum(np.mean(s) for s in shares.values()) / (num + 1)
+        return float(sum(np.mean(s) for s in shares.values()) / (num + 1))
 
     candidates = sorted(np.abs(np.concatenate(list(parts.values()))))
     expected = next((h for h in candidates if promised(h) >= level / 100 - 1e-9), None)
@@ -137,7 +137,8 @@ def test_sums_are_those_of_a_loop_whatever_the_batches() -> None:
     for part, some in zip(halves, (cut, ~cut), strict=True):
         part.add(flat, by_point, some)
     halves[0].join(halves[1].arrays())
-    assert all((a == b).all() for a, b in zip(whole.sums.values(), halves[0].sums.values()))
+    joined = halves[0].arrays()
+    assert all((joined[name] == values).all() for name, values in whole.arrays().items())
     inside = flat.position[:, 0] < 0.3
     expected = np.mean(np.abs(flat.value[inside]) <= 0.7)
     assert whole.sums["coverage_50"][0] * 2.0**-20 / whole.counts[0] == pytest.approx(expected)

@@ -122,10 +122,9 @@ def test_the_sides_of_a_broad_line_are_its_shoulders() -> None:
     assert window.low == pytest.approx(5955, abs=15)
     assert window.high == pytest.approx(6330, abs=15)
     width, centroid, depth = measure(window, GRID, flux[None])
-    inside = (GRID >= window.low) & (GRID <= window.high)
-    chord = np.interp(
-        GRID[inside], [window.low, window.high], continuum(window, GRID, flux[None])[0]
-    )
+    low, high = window.low, window.high
+    inside = (low <= GRID) & (high >= GRID)
+    chord = np.interp(GRID[inside], [low, high], continuum(window, GRID, flux[None])[0])
     assert width[0] == pytest.approx(2.0 * (1 - flux[inside] / chord).sum(), rel=0.02)
     assert centroid[0] == pytest.approx(6130, abs=8)
     assert depth[0] > 0.1
