@@ -31,7 +31,7 @@ from daep_ray.settings import canonical_hash
 from daep_ray.study.address import is_address
 from daep_ray.study.mirror import Index, Mirror
 from daep_ray.study.spec import Cell
-from daep_ray.study.store import Facts, Store, write_json
+from daep_ray.study.store import Facts, Store, Used, write_json
 from daep_ray.train.checkpoint import FILES
 from daep_ray.train.progress import read_curve
 
@@ -214,13 +214,19 @@ class SharedStore(Store):
 
     # ---- a cell's results
 
-    def write(self, cell: Cell, results: Mapping[str, pa.Table], facts: Facts) -> None:
+    def write(
+        self,
+        cell: Cell,
+        results: Mapping[str, pa.Table],
+        facts: Facts,
+        used: Used | None = None,
+    ) -> None:
         """Keep a cell's results here, then share them.
 
         Raises:
             StorageError: the local folder or the store cannot be written.
         """
-        super().write(cell, results, facts)
+        super().write(cell, results, facts, used)
         self._share_evaluation(cell)
 
     def _share_evaluation(self, cell: Cell) -> None:
@@ -264,9 +270,10 @@ class SharedStore(Store):
             self.mirror.delete(f"{fingerprint}/failure.json")
         super().forget_failure(fingerprint)
 
-    def note_trial(self, fingerprint: str, seconds_ray: float) -> None:
-        super().note_trial(fingerprint, seconds_ray)
-        self._share_note(fingerprint, "trial.json", {"seconds_ray": seconds_ray})
+    def note_trial(self, fingerprint: str, seconds_ray: float, num_gpus: float = 0.0) -> None:
+        super().note_trial(fingerprint, seconds_ray, num_gpus)
+        content = {"seconds_ray": seconds_ray, "num_gpus": num_gpus}
+        self._share_note(fingerprint, "trial.json", content)
 
     def _share_note(self, fingerprint: str, name: str, content: Mapping[str, Any]) -> None:
         with suppress(StorageError, FileNotFoundError):

@@ -1,9 +1,9 @@
 """The store of trainings, which studies share: what is in it is never computed again.
 
     <store>/<training fingerprint>/               written by `fit`: checkpoint, curve, result
-    <store>/<training>/evaluations/<evaluation>/  its tables and cell.json
+    <store>/<training>/evaluations/<evaluation>/  its tables, cell.json and cost.json
     <store>/<training>/failure.json               why the last attempt failed; gone when it succeeds
-    <store>/<training>/trial.json                 what Ray took beside training and evaluation
+    <store>/<training>/trial.json                 Ray's seconds beside it, and the trial's GPUs
     <store>/.locks/<training>                     who trains it now
 
 An evaluation's folder appears in one step, so that whoever sees it sees all of it.
@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,20 @@ class Facts:
     seconds_training: float
     seconds_data: float
     seconds_evaluation: float
+
+
+@dataclass(frozen=True)
+class Used:
+    """What an evaluated cell and its training took of a machine; None: an older store has not
+    noted it. It is beside `Facts` because no number of a table hangs on it."""
+
+    device_training: str | None = None  # cpu, cuda
+    device_evaluation: str | None = None
+    num_workers: int | None = None  # of the training; 0: none beside the trial
+    memory_training: int | None = None  # bytes, the most at a time
+    memory_evaluation: int | None = None
+    memory_gpu_training: int | None = None
+    memory_gpu_evaluation: int | None = None
 
 
 class Store:
@@ -79,7 +93,13 @@ class Store:
         """Held while a training runs; another process that wants it waits for its result."""
         return held(self.root / ".locks" / fingerprint)
 
-    def write(self, cell: Cell, results: Mapping[str, pa.Table], facts: Facts) -> None:
+    def write(
+        self,
+        cell: Cell,
+        results: Mapping[str, pa.Table],
+        facts: Facts,
+        used: Used | None = None,
+    ) -> None:
         """Put a cell's results into the store in one step.
 
         Raises:
@@ -93,6 +113,7 @@ class Store:
             for name in tables.EVALUATED:
                 if name in results:
                     pq.write_table(results[name], staged / f"{name}.parquet", compression="zstd")
+            (staged / "cost.json").write_text(json.dumps(asdict(used or Used()), indent=1))
             (staged / "cell.json").write_text(json.dumps(asdict(facts), indent=1))
             shutil.rmtree(folder, ignore_errors=True)
             staged.rename(folder)
@@ -102,6 +123,11 @@ class Store:
 
     def facts(self, cell: Cell) -> Facts:
         return Facts(**json.loads((self.evaluation(cell) / "cell.json").read_text()))
+
+    def used(self, cell: Cell) -> Used:
+        """What a cell took of its machine, as far as it was noted."""
+        content = _read(self.evaluation(cell) / "cost.json")
+        return Used(**{f.name: content[f.name] for f in fields(Used) if f.name in content})
 
     def results(self, cell: Cell) -> Iterator[tuple[str, pa.Table]]:
         """The tables of an evaluated cell by name."""
@@ -130,13 +156,18 @@ class Store:
         reason = _read(self.training(fingerprint) / "failure.json").get("reason")
         return None if reason is None else str(reason)
 
-    def note_trial(self, fingerprint: str, seconds_ray: float) -> None:
-        """Remember what Ray took beside training and evaluation."""
+    def note_trial(self, fingerprint: str, seconds_ray: float, num_gpus: float = 0.0) -> None:
+        """Remember what Ray took beside training and evaluation, and the GPUs that it gave."""
+        content = {"seconds_ray": seconds_ray, "num_gpus": num_gpus}
         with suppress(OSError):
-            write_json(self.training(fingerprint) / "trial.json", {"seconds_ray": seconds_ray})
+            write_json(self.training(fingerprint) / "trial.json", content)
 
     def seconds_ray(self, fingerprint: str) -> float | None:
         return _read(self.training(fingerprint) / "trial.json").get("seconds_ray")
+
+    def num_gpus(self, fingerprint: str) -> float | None:
+        """GPUs of the trial, a share of one perhaps; None where it was not noted."""
+        return _read(self.training(fingerprint) / "trial.json").get("num_gpus")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -20,8 +20,10 @@ from daep_ray.evaluate.run import evaluate, evaluate_reference
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study.spec import Cell
-from daep_ray.study.store import Facts, Store
-from daep_ray.train.checkpoint import load_model
+from daep_ray.study.store import Facts, Store, Used
+from daep_ray.train.checkpoint import Trained, load_model
+from daep_ray.train.loop import TrainingResult
+from daep_ray.train.memory import forget_peak, peak_bytes, peak_gpu_bytes
 from daep_ray.train.ray_worker import fit
 
 
@@ -107,6 +109,7 @@ def _train_and_measure(
     folder = store.training(trial.training)
     store.bring(trial.training)
     started = time.perf_counter()
+    forget_peak()
     with store.following(trial.training):
         result = fit(trial.config, data, folder, report=report)
     seconds_here = min(result.seconds, time.perf_counter() - started)
@@ -116,6 +119,7 @@ def _train_and_measure(
     seconds_evaluation = 0.0
     for cell in missing:
         started = time.perf_counter()
+        forget_peak()
         results = evaluate(trained, shards, cell.config.evaluation)
         seconds = time.perf_counter() - started
         facts = Facts(
@@ -126,9 +130,22 @@ def _train_and_measure(
             seconds_data=result.seconds_data,
             seconds_evaluation=round(seconds, 3),
         )
-        store.write(cell, results, facts)
+        store.write(cell, results, facts, _used(trial, result, trained))
         seconds_evaluation += seconds
     return Outcome(seconds_here, seconds_evaluation, is_reused=False)
+
+
+def _used(trial: Trial, result: TrainingResult, trained: Trained) -> Used:
+    """Of the training, and of the evaluation that has just ended in this process."""
+    return Used(
+        device_training=torch.device(result.device).type,
+        device_evaluation=next(trained.objective.parameters()).device.type,
+        num_workers=trial.config.runtime.num_workers,
+        memory_training=result.peak_bytes,
+        memory_evaluation=peak_bytes(),
+        memory_gpu_training=result.peak_gpu_bytes,
+        memory_gpu_evaluation=peak_gpu_bytes(),
+    )
 
 
 def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Outcome:
@@ -137,6 +154,7 @@ def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Out
     for cell in missing:
         assert cell.config.recipe is not None
         started = time.perf_counter()
+        forget_peak()
         results: dict[str, pa.Table] = evaluate_reference(
             "pca" if cell.model == "pca" else "mean",
             cell.num_floats,
@@ -146,7 +164,9 @@ def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Out
             cell.config.evaluation,
         )
         seconds = time.perf_counter() - started
-        store.write(cell, results, Facts(None, None, None, 0.0, 0.0, round(seconds, 3)))
+        facts = Facts(None, None, None, 0.0, 0.0, round(seconds, 3))
+        used = Used(device_evaluation="cpu", memory_evaluation=peak_bytes())
+        store.write(cell, results, facts, used)
         total += seconds
     return Outcome(0.0, total, is_reused=False)
 

@@ -42,7 +42,9 @@ class Watch:
         seconds = self.progress.end(key, result.get("seconds", 0.0), shown)
         if not result.get("is_reused"):
             for trial in todo:
-                self.study.store.note_trial(trial.training, round(seconds / len(todo), 3))
+                share = round(seconds / len(todo), 3)
+                gpus = self.study.gpus_per_trial
+                self.study.store.note_trial(trial.training, share, gpus)
         if self.journal:
             self.journal.end(suggestion, result["target"])
 
