@@ -15,6 +15,7 @@ from daep_ray.diffusion.samplers import DPMSolverConfig, SamplerConfig
 from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives import ObjectiveConfig
+from daep_ray.objectives.base import SHOWN_VALUES, SOLVER
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.mmvae import MmVaeConfig
 from daep_ray.objectives.prior import PriorConfig
@@ -125,39 +126,20 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _guidance_is_learnt(self) -> Self:
         guidance = self.evaluation.sampler.guidance
-        if (
-            isinstance(self.objective, DaepConfig)
-            and guidance != 1
-            and not self.objective.code_drop
-        ):
+        if guidance == 1 or isinstance(self.objective, PriorConfig):  # that asks its parent
+            return self
+        if SOLVER in self.objective.unread.ever:
+            raise ValueError(
+                f"evaluation.sampler.guidance {guidance:g} does nothing with objective.kind "
+                f"{self.objective.kind!r}, which draws without a solver: leave it at 1, in a study "
+                "of several models by an axis with is_conditional"
+            )
+        if isinstance(self.objective, DaepConfig) and not self.objective.code_drop:
             raise ValueError(
                 f"evaluation.sampler.guidance {guidance:g} needs a model that learns to do without "
                 "a code: set objective.code_drop to 0.1, or guidance to 1"
             )
         return self
-
-
-# settings that do nothing in a training on one modality
-_OF_SEVERAL = {
-    "model": ("mixer",),
-    "objective": (
-        "modality_drop",
-        "drop_per",
-        "modality_weight",
-        "contrastive_weight",
-        "contrastive",
-    ),
-}
-
-# parts of the model that an objective does without
-_NOT_BUILT = {"contrastive": ("decoder", "mixer")}
-
-# objectives that draw without a solver
-_WITHOUT_SOLVER = {"vae", "mmvae", "maep", "contrastive"}
-
-# of a prior: where its parent lies, and what the parent's fingerprint and the data decide
-_TOLD_BY_PARENT = {"parent", "parent_objective", "classes"}
-_SHOWN_NOTHING = {"token_budget", "visible_share"}
 
 
 def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
@@ -169,15 +151,10 @@ def training_fingerprint(config: RunConfig, manifest_hash: str) -> str:
     assert config.modalities
     whole = config.model_dump(mode="json")
     parts = {k: whole[k] for k in ("model", "objective", "optimisation", "seed", "modalities")}
+    unread = config.objective.unread
+    for path in (*_unread(config), *unread.in_training, *unread.told_elsewhere):
+        _leave_out(parts, path)
     used = {m: recipe_identity(config.recipe.modalities[m]) for m in config.modalities}
-    if isinstance(config.objective, PriorConfig):
-        objective = parts["objective"]
-        parts["objective"] = {k: v for k, v in objective.items() if k not in _TOLD_BY_PARENT}
-    unused: list[tuple[str, tuple[str, ...]]]
-    unused = [("model", _NOT_BUILT.get(config.objective.kind, ()))]
-    unused += list(_OF_SEVERAL.items()) if len(config.modalities) == 1 else []
-    for part, names in unused:
-        parts[part] = {k: v for k, v in parts[part].items() if k not in names}
     identity = {**parts, "recipe": used, "data": manifest_hash, "science": SCIENCE_VERSION}
     return canonical_hash(identity)
 
@@ -187,29 +164,47 @@ def evaluation_fingerprint(config: RunConfig, training: str) -> str:
 
     How many measurements go through at once (`token_budget`) changes no result and is left out;
     so is what is shown, of objectives that are shown nothing, and the usual choice of examples.
+    A sampler counts even for an objective without a solver: `one_step` asks it for its mean.
     """
-    unused = {"token_budget"} if config.objective.kind == "maep" else _SHOWN_NOTHING
+    unused = {"token_budget"}
+    if ignores(config, SHOWN_VALUES):
+        unused |= {"visible_share"}
     if config.evaluation.example_percentiles == PERCENTILES:
-        unused = unused | {"example_percentiles"}
+        unused |= {"example_percentiles"}
     settings = config.evaluation.model_dump(mode="json", exclude=unused)
-    return canonical_hash([training, settings])
+    whole = config.model_dump(mode="json")
+    own = {path: _setting(whole, path) for path in config.objective.unread.in_training}
+    return canonical_hash([training, settings, *([own] if own else [])])
 
 
 def ignores(config: RunConfig, path: str) -> bool:
     """Whether nothing in a result hangs on the setting `path`, because the objective does without.
 
-    `config` must have its modalities filled in. Used for axes that concern some models only; no
-    fingerprint changes by it.
+    `config` must have its modalities filled in.
     """
-    kind = config.objective.kind
-    unused = [f"model.{name}" for name in _NOT_BUILT.get(kind, ())]
-    if len(config.modalities) == 1:
-        unused += [f"{part}.{name}" for part, names in _OF_SEVERAL.items() for name in names]
-    if kind != "maep":
-        unused.append("evaluation.visible_share")
-    if kind in _WITHOUT_SOLVER:
-        unused.append("evaluation.sampler")
-    return any(path == part or path.startswith(f"{part}.") for part in unused)
+    return any(path == part or path.startswith(f"{part}.") for part in _unread(config))
+
+
+def _unread(config: RunConfig) -> tuple[str, ...]:
+    """What the objective does not look at on these modalities."""
+    unread = config.objective.unread
+    return unread.ever + (unread.alone if len(config.modalities) == 1 else ())
+
+
+def _leave_out(tree: dict[str, Any], path: str) -> None:
+    """Drop a setting from nested settings; one that is not among them is no matter."""
+    *parents, leaf = path.split(".")
+    node: Any = tree
+    for part in parents:
+        node = node.get(part, {})
+    node.pop(leaf, None)
+
+
+def _setting(tree: dict[str, Any], path: str) -> Any:
+    node: Any = tree
+    for part in path.split("."):
+        node = node[part]
+    return node
 
 
 _SMALL_MODEL: dict[str, Any] = {

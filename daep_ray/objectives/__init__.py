@@ -1,6 +1,6 @@
 """What is learnt. One readable file per objective; a new one is its file and two lines here."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -35,6 +35,8 @@ __all__ = [
     "Objective",
     "ObjectiveConfig",
     "Term",
+    "as_trained",
+    "asked_with",
     "build_objective",
     "num_parameters",
 ]
@@ -62,6 +64,27 @@ def build_objective(
         parent = build_objective(objective.parent_objective, model, layouts)
         return Prior(objective, model, parent)
     return Vae(objective, model, layouts)
+
+
+def as_trained(objective: Variant) -> Variant:
+    """What a training looks at: settings of inference alone are as they usually are.
+
+    So a learning curve is the same whatever they say, as the training's fingerprint is.
+    """
+    fields = type(objective).model_fields
+    names = _of_inference(objective)
+    usual = {name: fields[name].get_default(call_default_factory=True) for name in names}
+    return objective.model_copy(update=usual)
+
+
+def asked_with(objective: Variant, other: Variant) -> Variant:
+    """A trained model's settings, but those of inference alone, which are `other`'s."""
+    taken: dict[str, Any] = {name: getattr(other, name) for name in _of_inference(objective)}
+    return objective.model_copy(update=taken)
+
+
+def _of_inference(objective: Variant) -> list[str]:
+    return [path.removeprefix("objective.") for path in objective.unread.in_training]
 
 
 def num_parameters(

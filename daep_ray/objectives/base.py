@@ -13,7 +13,26 @@ from daep_ray.errors import ConfigError
 from daep_ray.stream.batch import Layout, PackedBatch
 from daep_ray.stream.noise import Noise
 
+MIXER = "model.mixer"  # names for `Unread`
+SOLVER = "evaluation.sampler"
+SHOWN_VALUES = "evaluation.visible_share"
 TOKENS_PER_PASS = 65_536  # draws are decoded together up to this many tokens
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Settings that an objective does not look at: dotted paths, each with all that is below it.
+
+    Every objective's settings declare theirs as `unread`; fingerprints and conditional axes follow
+    from it, so that a setting without effect neither trains nor measures anything again.
+    """
+
+    ever: tuple[str, ...] = ()  # no result hangs on them
+    alone: tuple[str, ...] = ()  # nor on these, with one modality
+    # of the objective's own: looked at when a trained model is used, never while it is trained
+    in_training: tuple[str, ...] = ()
+    # of the objective's own: what they say is in the identity already, under another name
+    told_elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

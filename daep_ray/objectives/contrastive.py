@@ -9,7 +9,7 @@ nearest one (the published figures do not say which; one neighbour is assumed).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -19,7 +19,16 @@ from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, Objective
+from daep_ray.objectives.base import (
+    MIXER,
+    SHOWN_VALUES,
+    SOLVER,
+    Code,
+    Draws,
+    Loss,
+    Objective,
+    Unread,
+)
 from daep_ray.objectives.gallery import Gallery
 from daep_ray.objectives.infonce import Alignment, InfoNceConfig
 from daep_ray.stream.batch import Layout, PackedBatch
@@ -38,6 +47,10 @@ class ContrastiveConfig(InfoNceConfig):
     match: dict[str, PositiveFloat] = Field(default_factory=lambda: {"phase": 2.0})
     gallery_samples: PositiveInt = 4096
     gallery_points: PositiveInt = 2**20
+
+    unread: ClassVar[Unread] = Unread(
+        ever=("model.decoder", MIXER, SHOWN_VALUES, SOLVER), in_training=("objective.match",)
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 One modality: the encoder's output is the code. Several: `multimodal.py`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat
 
@@ -11,7 +11,15 @@ from daep_ray.diffusion.samplers import SamplerConfig
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, only_layout
+from daep_ray.objectives.base import (
+    MIXER,
+    SHOWN_VALUES,
+    Code,
+    Draws,
+    Loss,
+    Unread,
+    only_layout,
+)
 from daep_ray.objectives.denoising import Denoising, DiffusionConfig
 from daep_ray.objectives.infonce import InfoNceConfig
 from daep_ray.stream.batch import Layout, PackedBatch
@@ -36,6 +44,18 @@ class DaepConfig(DiffusionConfig):
     modality_weight: Literal["equal", "points"] = "equal"
     contrastive_weight: NonNegativeFloat = 0.0
     contrastive: InfoNceConfig = InfoNceConfig()
+
+    unread: ClassVar[Unread] = Unread(
+        ever=(SHOWN_VALUES,),
+        alone=(
+            MIXER,
+            "objective.modality_drop",
+            "objective.drop_per",
+            "objective.modality_weight",
+            "objective.contrastive_weight",
+            "objective.contrastive",
+        ),
+    )
 
 
 class Daep(Denoising):

@@ -13,7 +13,7 @@ added to the token of the value 0, which is the same thing here: that token is i
 counts padding as zeros well told; there is no padding here.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,16 @@ from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import MaskedDecoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, only_layout
+from daep_ray.objectives.base import (
+    MIXER,
+    SOLVER,
+    Code,
+    Draws,
+    Loss,
+    Objective,
+    Unread,
+    only_layout,
+)
 from daep_ray.objectives.denoising import average_term
 from daep_ray.objectives.masking import Counting, choose, rows_of_chosen, take
 from daep_ray.settings import Settings
@@ -47,6 +56,8 @@ class MaepConfig(Settings):
     loss_on: Literal["hidden", "all"] = "hidden"
     context: Literal["visible", "nothing"] = "visible"
     average: Literal["points", "objects"] = "points"
+
+    unread: ClassVar[Unread] = Unread(ever=(MIXER, SOLVER))
 
 
 class Maep(Objective):

@@ -15,7 +15,7 @@ otherwise it bounds the same of a tempered likelihood.
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -26,7 +26,18 @@ from daep_ray.errors import ConfigError
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, passes
+from daep_ray.objectives.base import (
+    MIXER,
+    SHOWN_VALUES,
+    SOLVER,
+    Code,
+    Draws,
+    Loss,
+    Objective,
+    Term,
+    Unread,
+    passes,
+)
 from daep_ray.objectives.experts import Experts, MixtureCode
 from daep_ray.objectives.posterior import (
     PRIOR_SCALE,
@@ -62,6 +73,8 @@ class MmVaeConfig(Settings):
     posterior: Family = "gaussian"
     point_weight: Literal["longest", "equal"] | dict[str, PositiveFloat] = "longest"
     reduction: Literal["sum", "mean"] = "sum"
+
+    unread: ClassVar[Unread] = Unread(ever=(MIXER, SHOWN_VALUES, SOLVER))
 
 
 class MmVae(Objective):

@@ -23,7 +23,7 @@ from daep_ray.diffusion.schedule import ScheduleName
 from daep_ray.errors import ConfigError
 from daep_ray.nn.code import CodeDenoiser
 from daep_ray.nn.config import ModelConfig
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, passes
+from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, Unread, passes
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.denoising import Denoising, DiffusionConfig
 from daep_ray.objectives.experts import MixtureCode
@@ -68,10 +68,26 @@ class PriorConfig(Settings):
     snr_limit: PositiveFloat = 5.0
 
     @property
+    def unread(self) -> Unread:
+        """Its model is its parent's, and so are its reconstructions."""
+        parent = self.parent_objective.unread
+        return Unread(
+            ever=_of_all(parent.ever),
+            alone=_of_all(parent.alone),
+            # where the parent lies, and what its fingerprint and the data decide
+            told_elsewhere=("objective.parent", "objective.parent_objective", "objective.classes"),
+        )
+
+    @property
     def chain(self) -> DiffusionConfig:
         """The chain's settings alone."""
         shared = DiffusionConfig.model_fields.keys() & PriorConfig.model_fields.keys()
         return DiffusionConfig(**{name: getattr(self, name) for name in shared})
+
+
+def _of_all(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are no settings of the objective's own."""
+    return tuple(path for path in paths if not path.startswith("objective."))
 
 
 class Prior(Denoising):

@@ -5,7 +5,7 @@ summed over the object's points (`reduction` "sum"). With a mean over points ins
 of order 1 stands against a KL of tens of nats, and beta 0.1 collapses the posterior.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
@@ -15,7 +15,19 @@ from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.nn.config import ModelConfig
 from daep_ray.nn.decoder import Decoder
 from daep_ray.nn.perceiver import Encoder
-from daep_ray.objectives.base import Code, Draws, Loss, Objective, Term, only_layout, passes
+from daep_ray.objectives.base import (
+    MIXER,
+    SHOWN_VALUES,
+    SOLVER,
+    Code,
+    Draws,
+    Loss,
+    Objective,
+    Term,
+    Unread,
+    only_layout,
+    passes,
+)
 from daep_ray.objectives.posterior import (
     Family,
     kl_to_prior,
@@ -40,6 +52,8 @@ class VaeConfig(Settings):
     likelihood: Family = "gaussian"
     posterior: Family = "gaussian"
     reduction: Literal["sum", "mean"] = "sum"
+
+    unread: ClassVar[Unread] = Unread(ever=(MIXER, SHOWN_VALUES, SOLVER))
 
 
 class Vae(Objective):
