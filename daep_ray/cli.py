@@ -199,14 +199,16 @@ def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
     from daep_ray.settings import override
     from daep_ray.shards.read import ShardFolder
     from daep_ray.train.card import Measured, write_card
-    from daep_ray.train.checkpoint import load_model
+    from daep_ray.train.checkpoint import load_model, with_inference
     from daep_ray.train.loop import finished
 
     folder = ShardFolder.open(data)
     trained = load_model(run)
-    config = override(trained.config, _evaluation_only(_assignments(settings)))
+    assignments = _assignments(settings)
+    _refuse_training(trained.config.objective.unread.in_training, assignments)
+    config = override(trained.config, assignments)
     output_folder(out)
-    tables = measure(trained, folder, config.evaluation)
+    tables = measure(with_inference(trained, config.objective), folder, config.evaluation)
     write_tables(tables, out)
     print(metrics_table(tables["metrics"]))
     print(f"tables: {out}")
@@ -274,14 +276,14 @@ class _Progress:
             print(f"read {counts.read:,}, quarantined {counts.quarantined:,}", flush=True)
 
 
-def _evaluation_only(assignments: dict[str, Any]) -> dict[str, Any]:
-    """A trained model's other settings are facts: refuse to override them."""
+def _refuse_training(of_inference: Sequence[str], assignments: dict[str, Any]) -> None:
+    """A trained model's settings are facts, those of inference apart."""
     for path in assignments:
-        if not path.startswith("evaluation."):
+        if not f"{path}.".startswith(("evaluation.", *(f"{own}." for own in of_inference))):
+            allowed = " and ".join(["evaluation.*", *of_inference])
             raise ConfigError(
-                f"--set {path} would change a training that is over: only evaluation.* may be set"
+                f"--set {path} would change a training that is over: only {allowed} may be set"
             )
-    return assignments
 
 
 def output_folder(folder: Path) -> Path:

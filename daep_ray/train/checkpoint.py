@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from daep_ray.config import RunConfig
 from daep_ray.errors import CheckpointError, ConfigError, StorageError
-from daep_ray.objectives import build_objective
+from daep_ray.objectives import ObjectiveConfig, asked_with, build_objective
 from daep_ray.objectives.base import Objective
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.pack import layouts
@@ -156,6 +156,17 @@ def load_model(folder: Path, files: tuple[str, ...] = FILES) -> Trained:
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, ConfigError) as error:
         raise CheckpointError(_broken(folder, error)) from error
     return Trained(objective.eval().requires_grad_(False), config, fitted, progress)
+
+
+def with_inference(trained: Trained, objective: ObjectiveConfig) -> Trained:
+    """The same weights under another's settings of inference (`Unread.in_training`)."""
+    asked = asked_with(trained.config.objective, objective)
+    if asked == trained.config.objective:
+        return trained
+    config = trained.config.model_copy(update={"objective": asked})
+    built = build_objective(asked, config.model, layouts(trained.fitted, config.modalities))
+    built.load_state_dict(trained.objective.state_dict())
+    return replace(trained, objective=built.eval().requires_grad_(False), config=config)
 
 
 def check(folder: Path, files: tuple[str, ...] = FILES) -> None:

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from daep_ray.config import RunConfig
 from daep_ray.errors import UserError
-from daep_ray.objectives import build_objective
+from daep_ray.objectives import as_trained, build_objective
 from daep_ray.objectives.base import Loss, Objective
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Bin, Position
@@ -96,7 +96,9 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
     """
     torch.set_num_threads(config.runtime.num_threads)
     torch.manual_seed(config.seed)
-    objective = build_objective(config.objective, config.model, layouts(fitted, config.modalities))
+    objective = build_objective(
+        as_trained(config.objective), config.model, layouts(fitted, config.modalities)
+    )
     objective.to(context.device).train()
     optimiser = Optimiser(objective, config.optimisation)
     average = RunningAverage(objective, config.optimisation.ema_decay)
