@@ -19,6 +19,7 @@ from daep_ray.config import (
     training_fingerprint,
 )
 from daep_ray.errors import ConfigError
+from daep_ray.objectives import OBJECTIVES
 from daep_ray.published import PUBLISHED
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.manifest import Manifest
@@ -63,6 +64,18 @@ def test_guidance_is_refused_before_a_training_that_does_not_prepare_it() -> Non
     with pytest.raises(ConfigError, match=r"objective\.code_drop"):
         override(RunConfig(), guided)
     override(RunConfig(), {**guided, "objective.code_drop": 0.1})
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_guidance_is_refused_by_every_objective_without_a_solver(kind: str) -> None:
+    guided = {"evaluation.sampler.guidance": 2.0, "objective.kind": kind}
+    guided |= {"objective.code_drop": 0.1} if kind == "daep" else {}
+    if kind in ("daep", "prior"):  # a prior's parent is asked when it is known
+        override(RunConfig(), guided)
+        return
+    with pytest.raises(ConfigError, match="draws without a solver") as caught:
+        override(RunConfig(), guided)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

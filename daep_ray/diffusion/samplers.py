@@ -29,7 +29,8 @@ class _Guided(Settings):
     """`guidance`: how far a draw leans on its condition (classifier-free guidance, Ho & Salimans
     2022): the clean prediction is that without a code plus `guidance` times what the code changes.
     1 is plain sampling; more sharpens and spreads less; 0 ignores the code. Anything but 1 needs a
-    model trained with `objective.code_drop` and costs two evaluations a step.
+    model trained with `objective.code_drop` and costs two evaluations a step; an objective without
+    a solver refuses it.
     """
 
     guidance: NonNegativeFloat = 1.0

@@ -16,7 +16,7 @@ import torch
 
 from daep_ray.diffusion.samplers import SamplerConfig
 from daep_ray.errors import ConfigError, DataError
-from daep_ray.objectives.base import Draws
+from daep_ray.objectives.base import SOLVER, Draws
 from daep_ray.objectives.masking import shown_query
 from daep_ray.shards.flat import Flat
 from daep_ray.stream.batch import PackedBatch
@@ -105,8 +105,13 @@ def check_ask(trained: Trained, ask: Ask) -> None:
         raise DataError(f"num_draws is {ask.num_draws}: ask for a whole number, at least 1")
     if any(not 0 <= q <= 1 for q in ask.quantiles):
         raise DataError(f"quantiles are {ask.quantiles}: give numbers between 0 and 1")
+    kind, unread = trained.config.objective.kind, trained.config.objective.unread
+    if ask.sampler is not None and ask.sampler.guidance != 1 and SOLVER in unread.ever:
+        raise ConfigError(
+            f"sampler.guidance is {ask.sampler.guidance:g}, and a model of the objective {kind!r} "
+            "draws without a solver: leave it at 1"
+        )
     if not ask.source and not hasattr(trained.objective, "sample"):
-        kind = trained.config.objective.kind
         raise ConfigError(
             f"a model of the objective {kind!r} has no prior to sample from: reconstruct or "
             "translate given samples, or train an objective that has one"

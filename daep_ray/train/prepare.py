@@ -9,6 +9,7 @@ from pathlib import Path
 from daep_ray.config import RunConfig, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, StorageError
 from daep_ray.objectives import num_parameters
+from daep_ray.objectives.base import SOLVER
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
@@ -59,6 +60,11 @@ def _check_sampler(config: RunConfig) -> None:
     """What the evaluation would refuse after the training is refused before it."""
     objective, sampler = config.objective, config.evaluation.sampler
     decoded = objective.parent_objective if isinstance(objective, PriorConfig) else objective
+    if sampler.guidance != 1 and SOLVER in decoded.unread.ever:
+        raise ConfigError(
+            f"evaluation.sampler.guidance is {sampler.guidance:g}, but the prior's parent is a "
+            f"{decoded.kind}, which draws without a solver: leave it at 1"
+        )
     if not isinstance(decoded, DaepConfig):
         return
     if sampler.kind == "one_step" and decoded.prediction == "epsilon":
