@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from daep_ray.errors import ConfigError
+from daep_ray.settings import override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.study.spec import Axis, StudySpec, cells
 from daep_ray.study.trial import trials
@@ -42,6 +43,28 @@ def test_a_solver_may_have_no_steps_wherever_its_axis_stands(
         assert len(found["daep"]) == 3 + 3 + 1
         assert {"evaluation.sampler.kind": "one_step"} in found["daep"]
         assert found["vae"] == [{}]
+
+
+def test_guidance_reaches_who_has_a_solver(spec: StudySpec, manifest: Manifest) -> None:
+    guidance = Axis("evaluation.sampler.guidance", [1.0, 2.0], is_conditional=True)
+    models = {"daep": {"objective.code_drop": 0.1}, "vae": {"objective.kind": "vae"}}
+    found = of(spec, manifest, models=models, axes=(guidance,))
+    assert [s["evaluation.sampler.guidance"] for s in found["daep"]] == [1.0, 2.0]
+    assert found["vae"] == [{}]
+    everywhere = Axis("evaluation.sampler.guidance", [1.0, 2.0])
+    with pytest.raises(ConfigError, match=r"'vae', which draws without a solver.*is_conditional"):
+        cells(replace(spec, models=models, axes=(everywhere,)), manifest)
+
+
+def test_the_reach_of_a_search_trains_nothing_again(spec: StudySpec, manifest: Manifest) -> None:
+    reach = Axis("objective.match.phase", [1.0, 2.0, 4.0], is_conditional=True)
+    base = override(spec.base, {"modalities": ["photometry", "spectrum"]})
+    models = {"daep": {}, "search": {"objective.kind": "contrastive"}}
+    found = cells(replace(spec, base=base, models=models, axes=(reach,)), manifest)
+    search = [c for c in found if c.model == "search" and c.seed == 0]
+    assert len({c.training for c in search}) == 1
+    assert len({c.evaluation for c in search}) == 3
+    assert len([c for c in found if c.model == "daep"]) == 2
 
 
 def test_a_setting_that_one_model_has_collapses_for_the_others(

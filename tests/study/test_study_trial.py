@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from daep_ray.config import resolve
 from daep_ray.errors import DataError
+from daep_ray.settings import override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.study import trial as trial_module
 from daep_ray.study.search import Journal, cells_of, space
 from daep_ray.study.spec import Axis, Range, StudySpec, cells
 from daep_ray.study.store import Store
-from daep_ray.study.trial import in_one_sentence, run_trial, trials
+from daep_ray.study.trial import Trial, in_one_sentence, run_trial, trials
 
 
 @dataclass
@@ -147,3 +149,32 @@ def test_the_journal_survives_a_kill(spec: StudySpec, manifest: Manifest, tmp_pa
     assert journal.unfinished() == [points[0], points[2]]
     found = journal.cells(search, manifest)
     assert [c.model for c in found] == ["vae", "vae", "pca", "mean"]
+
+
+def test_the_reach_of_a_search_is_each_cells_own(
+    spec: StudySpec, manifest: Manifest, synthetic_shards: Path, tmp_path: Path, calls: Calls
+) -> None:
+    """One training, its curve that of the usual reach, and numbers as far apart as the reaches."""
+    pairs = override(spec.base, {"modalities": ["photometry", "spectrum"]})
+    base = override(resolve(pairs, manifest), {"recipe.modalities.spectrum.metadata": ["phase"]})
+    one = replace(
+        spec,
+        base=base,
+        axes=(Axis("objective.match.phase", [0.001, 1000.0]),),
+        models={"search": {"objective.kind": "contrastive"}},
+        seeds=(0,),
+        references=(),
+    )
+    (work,) = trials(cells(one, manifest))
+    kept: dict[str, list[dict[str, Any]]] = {}
+    curves = []
+    for name, order in {"there": work.cells, "back": work.cells[::-1]}.items():
+        store = Store(tmp_path / name)
+        run_trial(Trial(work.training, tuple(order)), synthetic_shards, store)
+        curves.append([{**p, "seconds": 0} for p in store.curve(work.training)])
+        kept[name] = [dict(store.results(cell))["metrics"].to_pylist() for cell in work.cells]
+    assert (calls.fit, calls.evaluate) == (2, 4)
+    assert curves[0] == curves[1]
+    assert kept["there"] == kept["back"]
+    near, far = kept["there"]
+    assert near != far
