@@ -21,7 +21,7 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study.spec import Cell
 from daep_ray.study.store import Facts, Store, Used
-from daep_ray.train.checkpoint import Trained, load_model
+from daep_ray.train.checkpoint import Trained, load_model, with_inference
 from daep_ray.train.loop import TrainingResult
 from daep_ray.train.memory import forget_peak, peak_bytes, peak_gpu_bytes
 from daep_ray.train.ray_worker import fit
@@ -120,7 +120,8 @@ def _train_and_measure(
     for cell in missing:
         started = time.perf_counter()
         forget_peak()
-        results = evaluate(trained, shards, cell.config.evaluation)
+        asked = with_inference(trained, cell.config.objective)
+        results = evaluate(asked, shards, cell.config.evaluation)
         seconds = time.perf_counter() - started
         facts = Facts(
             num_objects=result.num_objects,
