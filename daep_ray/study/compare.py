@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from daep_ray.errors import DataError
 from daep_ray.study import tables
-from daep_ray.study.statistics import Difference, holm, paired_difference
+from daep_ray.study.statistics import Difference, Luck, holm, luck_of_seeds, paired_difference
 from daep_ray.study.summary import ESTIMATES, HEADLINE
 
 Configuration = tuple[str, int | None, str]  # model, floats, settings as JSON
@@ -63,7 +63,13 @@ def compare(first: Path, second: Path) -> Comparison:
     """
     a, b = _read(first), _read(second)
     notes = _check(a, b)
-    rows = [row for place in _shared(a, b) if (row := _row(a, b, *place)) is not None]
+    shared = _shared(a, b)
+    luck = {
+        modality: luck_of_seeds([_differences(a, b, p) for p in shared if p[0] == modality])
+        for modality in {place[0] for place in shared}
+    }
+    found = [_row(a, b, *place, luck=luck[place[0]]) for place in shared]
+    rows = [row for row in found if row is not None]
     if not rows:
         raise DataError(
             f"{str(first)!r} and {str(second)!r} have no configuration with results of the same "
@@ -142,8 +148,20 @@ def _shared(a: _Study, b: _Study) -> list[tuple[str, str, Configuration]]:
     return sorted(places, key=lambda place: (place[0], a.configurations.index(place[2])))
 
 
+def _differences(a: _Study, b: _Study, place: tuple[str, str, Configuration]) -> Errors:
+    """Pairs of one seed share their luck: what is left of it is in the differences."""
+    first, second = a.errors[place], b.errors[place]
+    return {key: second[key] - first[key] for key in first.keys() & second.keys()}
+
+
 def _row(
-    a: _Study, b: _Study, modality: str, estimate: str, configuration: Configuration
+    a: _Study,
+    b: _Study,
+    modality: str,
+    estimate: str,
+    configuration: Configuration,
+    *,
+    luck: Luck | None,
 ) -> Row | None:
     place = (modality, estimate, configuration)
     first, second = a.errors[place], b.errors[place]
@@ -159,7 +177,7 @@ def _row(
         estimate=estimate,
         first=sum(first[key] for key in common) / len(common),
         second=sum(second[key] for key in common) / len(common),
-        difference=paired_difference(second, first),
+        difference=paired_difference(second, first, luck=luck),
         p=math.nan,
     )
 

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from daep_ray.study.statistics import holm, paired_difference
+from daep_ray.study.statistics import holm, luck_of_seeds, paired_difference
 
 STUDIES, MODELS, OBJECTS, LEVEL = 300, 4, 60, 0.05
 ERROR = math.sqrt(LEVEL * (1 - LEVEL) / STUDIES)  # 0.013
@@ -33,7 +33,10 @@ def p_values(
         return {(s, f"o{o}"): float(v) for (s, o), v in np.ndenumerate(errors)}
 
     control = model(0.0)
-    return [paired_difference(model(effect), control, num_draws=400).p for _ in range(num_models)]
+    others = [model(effect) for _ in range(num_models)]
+    pooled = luck_of_seeds([control, *others])
+    luck = pooled and pooled.of_difference()
+    return [paired_difference(other, control, luck=luck, num_draws=400).p for other in others]
 
 
 @pytest.fixture(scope="module")
@@ -58,24 +61,14 @@ def test_a_planted_effect_is_found_in_every_study() -> None:
     assert max(found) < LEVEL
 
 
-@pytest.mark.parametrize("num_seeds", [2, 3])
-def test_seeds_alike_are_no_reason_to_find_more(num_seeds: int) -> None:
-    """The bootstrap counts the noise of a pair too often, and errs to caution."""
-    found = [p_values(number, num_seeds, num_models=1)[0] for number in range(STUDIES)]
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize("luck", [0.0, 0.05, 0.3])
+def test_luck_of_training_is_no_effect(num_seeds: int, luck: float) -> None:
+    """Up to six times the objects' standard error; 3 to 7 % are wrong (see the code)."""
+    found = [p_values(number, num_seeds, seed_sd=luck)[0] for number in range(STUDIES)]
     assert np.mean([p < LEVEL for p in found]) <= LEVEL + 3 * ERROR
 
 
-def test_more_seeds_tell_luck_of_training_from_an_effect() -> None:
-    """Luck of 0.1 is twice the objects' standard error, and two seeds cannot tell (the code)."""
-    rates = {
-        num_seeds: np.mean(
-            [
-                p_values(number, num_seeds, seed_sd=0.1, num_models=1)[0] < LEVEL
-                for number in range(100)
-            ]
-        )
-        for num_seeds in (2, 10)
-    }
-    binomial = math.sqrt(LEVEL * (1 - LEVEL) / 100)  # 0.022
-    assert rates[10] <= LEVEL + 3 * binomial
-    assert rates[10] < rates[2]
+def test_luck_of_training_does_not_hide_an_effect() -> None:
+    found = [p_values(number, 2, effect=0.2, seed_sd=0.02)[0] for number in range(25)]
+    assert np.mean([p < LEVEL for p in found]) >= 0.9

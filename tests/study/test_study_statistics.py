@@ -10,6 +10,7 @@ from scipy import stats
 
 from daep_ray.study.statistics import (
     holm,
+    luck_of_seeds,
     paired_difference,
     passes_gate,
     repeat_over_seeds,
@@ -62,6 +63,41 @@ def test_a_difference_between_seeds_widens_the_interval() -> None:
     assert found.p > 0.5
 
 
+def test_several_seeds_are_a_t_test_where_one_thing_varies() -> None:
+    """Of the seeds' differences, of two groups of seeds, or of the objects."""
+    rng = np.random.default_rng(5)
+    luck = rng.normal(0.3, 0.2, (2, 4))
+    a, b = (np.broadcast_to(one[:, None], (4, 80)) for one in luck)
+    found = paired_difference(errors(a), errors(b))
+    assert found.p == pytest.approx(stats.ttest_rel(*luck).pvalue, rel=1e-6)
+    pooled = luck_of_seeds([errors(a), errors(b)])
+    assert pooled is not None
+    found = paired_difference(errors(a), errors(b), luck=pooled.of_difference())
+    assert found.p == pytest.approx(stats.ttest_ind(*luck).pvalue, rel=1e-6)
+
+    objects = rng.normal(0.1, 0.5, 80)
+    a, b = np.broadcast_to(objects, (4, 80)), np.zeros((4, 80))
+    found = paired_difference(errors(a), errors(b), num_draws=20_000)
+    assert found.p == pytest.approx(stats.ttest_1samp(objects, 0).pvalue, abs=0.01)
+
+
+def test_the_luck_of_seeds_is_the_two_way_layouts() -> None:
+    """Against means written out; objects that a seed lacks do not count."""
+    v = np.random.default_rng(1).normal(size=(3, 50)) + np.array([[0.0], [0.4], [-0.3]])
+    group = errors(v) | {(0, "alone"): 7.0}
+    found = luck_of_seeds([group, errors(v[:1])])  # one seed adds nothing
+    assert found is not None
+    inside = sum(
+        (v[s, o] - v[s].mean() - v[:, o].mean() + v.mean()) ** 2
+        for s in range(3)
+        for o in range(50)
+    )
+    assert found.square == pytest.approx(50 * np.var(v.mean(axis=1), ddof=1))
+    assert found.rest == pytest.approx(inside / (2 * 49))
+    assert (found.freedom, found.num_objects) == (2, 50)
+    assert luck_of_seeds([errors(v[:1])]) is None
+
+
 def test_the_same_errors_differ_by_nothing() -> None:
     same = errors(np.random.default_rng(0).random((2, 30)))
     found = paired_difference(same, same)
@@ -79,7 +115,7 @@ def test_only_pairs_that_both_have_count() -> None:
 
 def test_a_bootstrap_is_repeatable_and_says_how_small_p_can_be() -> None:
     rng = np.random.default_rng(3)
-    a, b = errors(rng.random((2, 50))), errors(rng.random((2, 50)) + 5)
+    a, b = errors(rng.random((1, 50))), errors(rng.random((1, 50)) + 5)
     once = paired_difference(a, b, num_draws=200)
     assert once == paired_difference(a, b, num_draws=200)
     assert once.p == pytest.approx(2 / 201)
