@@ -9,13 +9,14 @@ magnitudes 1.0857 / error, the same to first order. Its bins are fixed, so that 
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from daep_ray.evaluate.calibration import LEVELS
+from daep_ray.evaluate.over_objects import OverObjects
 from daep_ray.evaluate.reconstruction import CENTRAL, SortedErrors
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import list_lengths, list_values
@@ -24,59 +25,59 @@ EDGES = (0.0, 3.0, 10.0, 30.0, 100.0, np.inf)  # of signal to noise; a bin holds
 FEWEST = 3  # objects in a group, below which it says nothing
 MOST_CLASSES = 12  # the largest
 POGSON = 2.5 / np.log(10)  # magnitudes per relative error
+Group = tuple[str, float | str]  # axis, and the class or the lower edge
+CLASS, RATIO = "class", "signal_to_noise"  # axes
 BY_GROUP = ("absolute_error", "squared_error", "crps", *(f"coverage_{p}" for p in LEVELS))
 
 
-class Groups:
-    """Class and signal to noise of every sample, growing batch by batch."""
-
-    def __init__(self, fitted: FittedRecipe, modalities: tuple[str, ...], label: str | None):
-        self.fitted, self.modalities, self.label = fitted, modalities, label
-        self.classes: dict[str, str] = {}
-        self.ratios: dict[str, dict[str, float]] = {m: {} for m in modalities}
-
-    def add(self, rows: pa.Table) -> None:
-        """A batch's raw rows."""
-        ids, column = rows["sample_id"].to_pylist(), f"label.{self.label}"
-        if column in rows.column_names:
-            words = zip(ids, rows[column].to_pylist(), strict=True)
-            self.classes |= {i: str(word) for i, word in words if word is not None}
-        for m in self.modalities:
-            is_magnitude = self.fitted.modalities[m].value.unit.startswith("mag")
-            found = signal_to_noise(rows, m, is_magnitude)
-            known = zip(ids, found.tolist(), strict=True)
-            self.ratios[m] |= {i: ratio for i, ratio in known if np.isfinite(ratio)}
-
-    def rows(self, modality: str, errors: SortedErrors) -> Iterator[dict[str, Any]]:
-        """Rows of one modality, without its name and the split."""
-        ids = errors.sample_ids.tolist()
-        words = np.array([self.classes.get(i, "") for i in ids], dtype=str)
-        for name in _largest(words, errors.object_ids):
-            yield from _group(errors, words == name, {"axis": "class", "name": name})
-        ratios = np.array([self.ratios[modality].get(i, np.nan) for i in ids])
-        for low, high in itertools.pairwise(EDGES):
-            place = {"axis": "signal_to_noise", "low": low, "high": high if high < np.inf else None}
-            yield from _group(errors, (ratios >= low) & (ratios < high), place)
+def about(
+    fitted: FittedRecipe, rows: pa.Table, modality: str, label: str | None
+) -> dict[str, np.ndarray]:
+    """(B,) class ("" where unknown) and signal to noise (NaN) of raw rows."""
+    column, words = f"label.{label}", [""] * rows.num_rows
+    if column in rows.column_names:
+        words = ["" if word is None else str(word) for word in rows[column].to_pylist()]
+    is_magnitude = fitted.modalities[modality].value.unit.startswith("mag")
+    ratios = signal_to_noise(rows, modality, is_magnitude)
+    return {CLASS: np.array(words, dtype=str), RATIO: ratios}
 
 
-def _largest(words: np.ndarray, object_ids: np.ndarray) -> list[str]:
+def by_group(errors: SortedErrors) -> dict[Group, OverObjects]:
+    """Over the objects of every class and every bin of signal to noise."""
+    found: dict[Group, OverObjects] = {}
+    words, ratios = (errors.about.get(axis) for axis in (CLASS, RATIO))
+    for word in np.unique(words).tolist() if words is not None else ():
+        if word:
+            found[CLASS, word] = errors.where(words == word).over_objects()
+    for low, high in itertools.pairwise(EDGES) if ratios is not None else ():
+        inside = errors.where((ratios >= low) & (ratios < high))
+        if len(inside.sample_ids):
+            found[RATIO, low] = inside.over_objects()
+    return found
+
+
+def group_rows(found: Mapping[Group, OverObjects]) -> Iterator[dict[str, Any]]:
+    """Rows of one modality, without its name and the split, of what `by_group` found."""
+    for name in _largest({w: over.num_objects for (a, w), over in found.items() if a == CLASS}):
+        yield from _rows(found[CLASS, name], {"axis": CLASS, "name": name})
+    for low, high in itertools.pairwise(EDGES):
+        if (RATIO, low) in found:
+            place = {"axis": RATIO, "low": low, "high": high if high < np.inf else None}
+            yield from _rows(found[RATIO, low], place)
+
+
+def _largest(sizes: Mapping[float | str, int]) -> list[float | str]:
     """The classes of most objects, by name; none where all are of one."""
-    sizes = {w: len(np.unique(object_ids[words == w])) for w in np.unique(words) if w}
     kept = sorted((w for w in sizes if sizes[w] >= FEWEST), key=lambda w: (-sizes[w], w))
-    return sorted(str(w) for w in kept[:MOST_CLASSES]) if len(sizes) > 1 else []
+    return sorted(kept[:MOST_CLASSES]) if len(sizes) > 1 else []
 
 
-def _group(
-    errors: SortedErrors, is_inside: np.ndarray, place: dict[str, Any]
-) -> Iterable[dict[str, Any]]:
-    inside = errors.where(is_inside)
-    objects, means = inside.per_object()
-    if len(objects) < FEWEST:
+def _rows(over: OverObjects, place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if over.num_objects < FEWEST:
         return
-    for (estimate, metric), values in means.items():
+    for (estimate, metric), moments in over.columns.items():
         if metric in BY_GROUP and estimate in (*CENTRAL, "draws"):
-            sd = float(values.std(ddof=1))
-            told = {"value": float(values.mean()), "sd": sd, "count": len(objects)}
+            told = {"value": moments.mean, "sd": moments.sd, "count": moments.count}
             yield {"estimate": estimate, "metric": metric, **place, **told}
 
 

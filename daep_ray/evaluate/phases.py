@@ -40,10 +40,11 @@ def phases_of(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.nda
 
 def by_phase(errors: SortedErrors) -> dict[float, OverObjects]:
     """Over the objects with a sample in the bin, by its centre; a bin without one is left out."""
-    found = {}
-    for centre in CENTRES:
+    found: dict[float, OverObjects] = {}
+    phases = errors.about.get(PHASE)
+    for centre in CENTRES if phases is not None else ():
         low, high = centre - HALF_WIDTH, centre + HALF_WIDTH
-        inside = errors.where((errors.phases >= low) & (errors.phases < high))
+        inside = errors.where((phases >= low) & (phases < high))
         if len(inside.sample_ids):
             found[centre] = inside.over_objects()
     return found

@@ -50,8 +50,8 @@ class SampleErrors:
     object_ids: list[str] = field(default_factory=list)
     lengths: list[np.ndarray] = field(default_factory=list)
     amplitudes: list[np.ndarray] = field(default_factory=list)
-    phases: list[np.ndarray] = field(default_factory=list)
     columns: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+    about: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(
         self,
@@ -59,12 +59,12 @@ class SampleErrors:
         flat: FlatSequence,
         errors: Mapping[tuple[str, str], np.ndarray],
         source: FlatSequence | None = None,
-        phases: np.ndarray | None = None,
+        about: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """A batch: (sample id, object id) and (B,) errors by (estimate, metric).
 
         A sample without this modality, or without the `source` that it was told from, has no error
-        and is left out. `phases` (B,) in days, NaN where unknown.
+        and is left out. `about` (B,) is what samples are grouped by.
         """
         is_told = True if source is None else source.lengths > 0
         present = np.flatnonzero((flat.lengths > 0) & is_told)
@@ -72,10 +72,10 @@ class SampleErrors:
         self.object_ids += [ids[i][1] for i in present]
         self.lengths.append(flat.lengths[present])
         self.amplitudes.append(sample_means(np.abs(flat.value), flat.offsets)[present])
-        known = np.full(len(flat.lengths), np.nan) if phases is None else phases
-        self.phases.append(known[present])
         for key, values in errors.items():
             self.columns.setdefault(key, []).append(values[present])
+        for name, values in (about or {}).items():
+            self.about.setdefault(name, []).append(values[present])
 
     def sorted(self) -> "SortedErrors":
         order = np.argsort(np.array(self.sample_ids, dtype=str), kind="stable")
@@ -84,8 +84,8 @@ class SampleErrors:
             object_ids=np.array(self.object_ids, dtype=str)[order],
             lengths=_joined(self.lengths)[order],
             amplitudes=_joined(self.amplitudes)[order],
-            phases=_joined(self.phases)[order],
             columns={key: _joined(parts)[order] for key, parts in self.columns.items()},
+            about={name: _joined(parts)[order] for name, parts in self.about.items()},
         )
 
 
@@ -98,7 +98,7 @@ class SortedErrors:
     lengths: np.ndarray  # (S,) measurements
     amplitudes: np.ndarray  # (S,) the error of the constant training mean: mean |value|, z units
     columns: dict[tuple[str, str], np.ndarray]  # (estimate, metric) -> (S,)
-    phases: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (S,) days, NaN: unknown
+    about: Mapping[str, np.ndarray] = field(default_factory=dict)  # (S,), "" and NaN: unknown
 
     def where(self, is_kept: np.ndarray) -> "SortedErrors":
         """The samples for which `is_kept` (S,) is True."""
@@ -108,7 +108,7 @@ class SortedErrors:
             self.lengths[is_kept],
             self.amplitudes[is_kept],
             {key: values[is_kept] for key, values in self.columns.items()},
-            self.phases[is_kept],
+            {name: values[is_kept] for name, values in self.about.items()},
         )
 
     def per_object(self) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:

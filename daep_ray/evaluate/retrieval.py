@@ -1,9 +1,9 @@
 """Does one modality find its other half? recall@k between modalities of the same samples.
 
 In: unit vectors of each sample's modalities (`Objective.aligned`). Out: rows of the table
-`metrics`, estimate `from_<modality>`: among all samples of the split that have both, each ranks the
-others' sequences by cosine, and recall@k is the share whose own is among the first k. Sequences of
-the same object count as its own. Chance is beside it.
+`metrics`, estimate `from_<modality>`: among the measured samples that have both (5,000 at most),
+each ranks the others' sequences by cosine, and recall@k is the share whose own is among the first
+k. Sequences of the same object count as its own. Chance is beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 RANKS = (1, 10)
+MOST_SAMPLES = 5000  # that are searched, by stable hash: bounds memory and time
 _BLOCK = 1024  # queries at once
 
 

@@ -1,13 +1,15 @@
 """One evaluation: a trained model, or a reference, measured on one split. Tables come out.
 
-Every model and reference goes through the same `_measure`: the same objects, points, examples and
-probe. Results do not depend on how samples are packed; noise is keyed by sample and draw, with the
-evaluation's own seed, so that models and samplers are compared on the same noise.
+Every model and reference goes through the same `Run`: the same objects, points, examples and
+probe. Its steps are told apart, so that a large survey is measured block by block on many workers
+(`blocks.py`): what is settled first (`prepare`), what is summed batch by batch (`add`), questions
+that are asked of a fair subset (`QUESTIONS`), examples. Results do not depend on how samples are
+packed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,126 +17,30 @@ import pyarrow.compute as pc
 import torch
 
 from daep_ray.config import EvaluationConfig
-from daep_ray.diffusion.samplers import OneStepConfig, SamplerConfig
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.fits import check_fits
-from daep_ray.evaluate.groups import Groups
+from daep_ray.evaluate.groups import about
 from daep_ray.evaluate.maps import map_rows
-from daep_ray.evaluate.probes import Asked, probes
-from daep_ray.evaluate.profiles import Profile, edges_of
-from daep_ray.evaluate.reconstruction import (
-    COPIED,
-    DRAWS_FROM,
-    FROM,
-    Predictions,
-    central,
-    ids_of,
-)
+from daep_ray.evaluate.model import Measured, Model
+from daep_ray.evaluate.over_objects import ERRORS, Kind
+from daep_ray.evaluate.probes import probes
+from daep_ray.evaluate.profiles import edges_of
+from daep_ray.evaluate.reconstruction import SortedErrors, ids_of, object_table
 from daep_ray.evaluate.references import fit_reference
+from daep_ray.evaluate.retrieval import MOST_SAMPLES as MOST_RETRIEVED
 from daep_ray.evaluate.retrieval import Aligned
+from daep_ray.evaluate.summary import Summary, in_order
 from daep_ray.evaluate.sums import Sums
 from daep_ray.evaluate.tables import Tables, table
-from daep_ray.objectives.base import Code, Objective
-from daep_ray.objectives.masking import is_shown, shown_query
 from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
-from daep_ray.stream.bins import evaluation_batches
+from daep_ray.stream.bins import Blocks
 from daep_ray.stream.fitted import FittedRecipe
-from daep_ray.stream.noise import Noise
 from daep_ray.stream.pack import pack
 from daep_ray.train.checkpoint import Trained
 
 SAMPLES_FOR_EDGES = 256  # that place the bins of the residual profiles
-
-
-class Measured(Protocol):
-    """What is evaluated: `predict` gives every estimate as (K, N), `codes` (B, F).
-
-    `hidden` is (N,) bool, the measurements it is judged by; empty: by all.
-    """
-
-    def predict(self, batch: PackedBatch) -> Predictions: ...
-
-    def hidden(self, batch: PackedBatch) -> Mapping[str, np.ndarray]: ...
-
-    def codes(self, batch: PackedBatch) -> np.ndarray: ...
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained objective as something that can be measured."""
-
-    objective: Objective
-    evaluation: EvaluationConfig
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.objective.parameters()).device
-
-    def codes(self, batch: PackedBatch) -> np.ndarray:
-        code = self.objective.encode(batch.to(self.device)).point
-        return code.flatten(1).double().cpu().numpy()
-
-    def predict(self, batch: PackedBatch) -> Predictions:
-        """`one_draw` (K, N), `mean_of_draws` (1, N) and, where it has a meaning, `one_step`.
-
-        With several modalities `from_<modality>` too: the mean of draws told from that one alone,
-        and `draws_from_<modality>`, those draws (K, N);
-        with values shown `shown_copied`: the mean of draws, the shown values among the errors.
-        """
-        batch = batch.to(self.device)
-        code, settings = self.objective.encode(batch), self.evaluation
-        found: dict[str, dict[str, np.ndarray]] = {}
-        for m, array in self._draws(code, batch, settings.sampler, settings.num_draws).items():
-            found[m] = {"one_draw": array, "mean_of_draws": array.mean(0, keepdims=True)}
-        if self.objective.has_one_step():
-            for m, array in self._draws(code, batch, OneStepConfig(), 1).items():
-                found[m]["one_step"] = array
-        for source in batch.sequences if len(batch.sequences) > 1 else ():
-            alone = self.objective.encode(batch.only(source))
-            for m, array in self._draws(alone, batch, settings.sampler, settings.num_draws).items():
-                if m != source:
-                    found[m][FROM + source] = array.mean(0, keepdims=True)
-                    found[m][DRAWS_FROM + source] = array
-        for m in self.hidden(batch):
-            found[m][COPIED] = found[m]["mean_of_draws"]
-        return found
-
-    def compare(self, batch: PackedBatch, compared: Aligned) -> None:
-        """Add what one modality searches another by, where there are several."""
-        if len(batch.sequences) > 1:
-            vectors = self.objective.aligned(batch.to(self.device))
-            compared.add(
-                batch.objects,
-                {m: x.double().cpu().numpy() for m, x in vectors.items()},
-                {m: batch.is_present(m).numpy() for m in vectors},
-            )
-
-    def hidden(self, batch: PackedBatch) -> dict[str, np.ndarray]:
-        """What a masked autoencoder is not shown."""
-        if self._share == 0:
-            return {}
-        batch = batch.to(self.device)
-        shown = is_shown(shown_query(batch, self._share, self._noise(batch)))
-        return {m: ~points.cpu().numpy() for m, points in shown.items()}
-
-    @property
-    def _share(self) -> float:
-        """Of the values, shown to the decoder."""
-        return self.evaluation.visible_share if self.objective.asks_for_values() else 0.0
-
-    def _noise(self, batch: PackedBatch) -> Noise:
-        """Keyed by sample and draw: the same whatever the code."""
-        return Noise(self.evaluation.seed, 0, batch.sample_ids, self.device)
-
-    def _draws(
-        self, code: Code, batch: PackedBatch, sampler: SamplerConfig, num_draws: int
-    ) -> dict[str, np.ndarray]:
-        """(K, N) per modality."""
-        noise = self._noise(batch)
-        query = shown_query(batch, self._share, noise)
-        draws = self.objective.decode(code, query, sampler, num_draws, noise)
-        return {m: values.double().cpu().numpy() for m, values in draws.values.items()}
+Rows = dict[str, list[dict[str, Any]]]  # by table
 
 
 @torch.inference_mode()
@@ -144,11 +50,8 @@ def evaluate(trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig
     Raises:
         DataError: the data do not fit the model, or the split is empty.
     """
-    model = Model(trained.objective, evaluation)
-    # at most `token_budget` measurements x draws at once, so memory does not grow with draws
-    budget = max(1, evaluation.token_budget // evaluation.num_draws)
-    run = _Run(folder, trained.fitted, tuple(trained.config.modalities), evaluation, budget)
-    return run.measure(model, has_codes=True)
+    run = Run.of(trained, folder, evaluation)
+    return run.measure(Model(trained.objective, evaluation), has_codes=True)
 
 
 def evaluate_reference(
@@ -165,14 +68,21 @@ def evaluate_reference(
         DataError: the data do not fit the recipe, or a split is empty.
     """
     budget = evaluation.token_budget
-    run = _Run(folder, fitted, tuple(modalities), evaluation, budget)
+    run = Run(folder, fitted, tuple(modalities), evaluation, budget)
     size = (num_floats or 0) if kind == "pca" else 0
     reference = fit_reference(size, folder, fitted, run.modalities, budget)
     return run.measure(reference, has_codes=size > 0)
 
 
 @dataclass(frozen=True)
-class _Run:
+class Prepared:
+    """What the first batch needs, the same for every part of a survey; small."""
+
+    edges: Mapping[str, np.ndarray]  # of position bins, by modality, z units
+
+
+@dataclass(frozen=True)
+class Run:
     """What a measurement is made on."""
 
     folder: ShardFolder
@@ -184,86 +94,96 @@ class _Run:
     def __post_init__(self) -> None:
         check_fits(self.folder, self.fitted, self.modalities)
 
+    @classmethod
+    def of(cls, trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig) -> "Run":
+        """Of a trained model.
+
+        Raises:
+            DataError: the data do not fit the model.
+        """
+        # at most `token_budget` measurements x draws at once, so memory does not grow with draws
+        budget = max(1, evaluation.token_budget // evaluation.num_draws)
+        return cls(folder, trained.fitted, tuple(trained.config.modalities), evaluation, budget)
+
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
-        profiles, compared = self._profiles(), Aligned()
-        groups = Groups(self.fitted, self.modalities, self.evaluation.probe_label)
-        sums = Sums(
-            self.fitted,
-            self.modalities,
-            {m: profile.edges for m, profile in profiles.items()},
-            self.evaluation.split,
-            self.evaluation.num_draws,
-        )
-        for batch, rows in self._batches():
-            if isinstance(model, Model):
-                model.compare(batch, compared)
-            estimates, hidden = model.predict(batch), model.hidden(batch)
-            flats = self.fitted.apply(rows, self.modalities)
-            groups.add(rows)
-            for m in self.modalities:
-                sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m))
-                residual = central(estimates[m]) - flats[m].value
-                profiles[m].add(flats[m], residual, hidden.get(m))
-        found = sums.reconstructions()
-        metrics = [*sums.metric_rows(), *compared.metric_rows(self.evaluation.split)]
-        percentiles = self.evaluation.example_percentiles
-        chosen = {m: choose(e, percentiles) for m, e in found.items()}
-        shown = [row for m, c in chosen.items() for row in self._examples(model, m, c)]
-        asked = self._probes(model) if has_codes else Asked()
-        split = self.evaluation.split
+        sums, blocks = self.sums(self.prepare()), self.blocks()
+        for number in range(len(blocks)):
+            for batch, rows in blocks.batches(number):
+                self.add(sums, model, batch, rows)
+        samples = sums.sorted()
+        answers = [ask(self, model) for ask in QUESTIONS.values()] if has_codes else []
+        objects = [object_table(k[1], samples[k]) for k in in_order(samples, self.modalities)]
         return {
-            "metrics": table("metrics", [*metrics, *asked.metrics]),
-            "objects": table("objects", sums.object_rows()),
-            "examples": table("examples", shown),
-            "profiles": table(
-                "profiles", (r for m in found for r in profiles[m].rows(self.fitted, m))
-            ),
-            "calibration": table("calibration", sums.calibration_rows()),
-            "groups": table(
-                "groups",
-                (
-                    {"modality": m, "split": split, **row}
-                    for m, errors in found.items()
-                    for row in groups.rows(m, errors)
-                ),
-            ),
-            "confusion": table("confusion", asked.confusion),
-            "codes": table("codes", self._map(model) if has_codes else []),
+            **self.tables(sums, Summary.of(samples), answers),
+            "objects": pa.concat_tables([table("objects", []), *objects]),
+            "examples": table("examples", self.examples(model, samples)),
         }
 
-    def _batches(self, most: int | None = None) -> Iterator[tuple[PackedBatch, pa.Table]]:
-        return evaluation_batches(
-            self.folder,
-            self.fitted,
-            self.modalities,
-            self.evaluation.split,
-            self.token_budget,
-            max_samples=most or self.evaluation.max_objects,
-        )
+    def blocks(self, most: int | None = None) -> Blocks:
+        """The samples that are measured; of `most` alone if those are fewer."""
+        settings = self.evaluation
+        num = min(most or settings.max_objects, settings.max_objects)
+        where = (self.folder, self.fitted, self.modalities, settings.split, self.token_budget)
+        return Blocks.of(*where, max_samples=num)
 
-    def _profiles(self) -> dict[str, Profile]:
-        """Empty profiles with bins at quantiles of the positions of a fair subset."""
+    def fair(self, most: int) -> Iterator[tuple[PackedBatch, pa.Table]]:
+        """Batches of a fair subset of the samples that are measured."""
+        blocks = self.blocks(most)
+        for number in range(len(blocks)):
+            yield from blocks.batches(number)
+
+    def prepare(self) -> Prepared:
+        """Bins at quantiles of the positions of a fair subset."""
         positions: dict[str, list[np.ndarray]] = {m: [np.zeros(0)] for m in self.modalities}
-        for batch, _ in self._batches(min(SAMPLES_FOR_EDGES, self.evaluation.max_objects)):
+        for batch, _ in self.fair(SAMPLES_FOR_EDGES):
             for m in self.modalities:
                 positions[m].append(batch.sequences[m].position[:, 0].double().numpy())
-        return {
-            m: Profile(edges_of(np.concatenate(parts)), self._num_categories(m))
-            for m, parts in positions.items()
-        }
+        return Prepared({m: edges_of(np.concatenate(parts)) for m, parts in positions.items()})
 
-    def _num_categories(self, modality: str) -> int:
-        categories = self.fitted.modalities[modality].categories
-        return len(categories[0].vocabulary) if categories else 1
+    def sums(self, prepared: Prepared) -> Sums:
+        """Nothing measured yet."""
+        settings = self.evaluation
+        known = (prepared.edges, settings.split, settings.num_draws)
+        return Sums(self.fitted, self.modalities, *known)
+
+    def add(self, sums: Sums, model: Measured, batch: PackedBatch, rows: pa.Table) -> None:
+        """Measure a batch."""
+        estimates, hidden = model.predict(batch), model.hidden(batch)
+        flats = self.fitted.apply(rows, self.modalities)
+        for m in self.modalities:
+            groups = about(self.fitted, rows, m, self.evaluation.probe_label)
+            sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m), groups)
+
+    def tables(self, sums: Sums, summary: Summary, answers: list[Rows]) -> Tables:
+        """All but `objects` and `examples`."""
+        rows = {
+            "metrics": [*summary.metric_rows(sums)],
+            "profiles": [*summary.profile_rows(sums)],
+            "calibration": [*summary.calibration_rows(sums)],
+            "groups": [*summary.group_rows(sums)],
+            "confusion": [],
+            "codes": [],
+        }
+        for answer in answers:
+            for name, more in answer.items():
+                rows[name] += more
+        return {name: table(name, found) for name, found in rows.items()}
+
+    def examples(
+        self, model: Measured, samples: Mapping[Kind, SortedErrors]
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of `examples`, chosen among `samples`."""
+        for m in self.modalities:
+            if (ERRORS, m, "") in samples:
+                chosen = choose(samples[ERRORS, m, ""], self.evaluation.example_percentiles)
+                yield from self._examples(model, m, chosen)
 
     def _examples(
         self, model: Measured, modality: str, chosen: dict[str, int]
     ) -> Iterator[dict[str, Any]]:
         """The chosen samples, read and predicted once more (the same noise, so the same draws)."""
-        ids = self.folder.lengths()["sample_id"]
-        where = pc.index_in(pa.array(chosen, pa.string()), value_set=ids.combine_chunks())
-        rows = read_rows(self.folder, where.to_numpy())
+        rows = read_rows(self.folder, self._places(list(chosen)))
         estimates = model.predict(pack(self.fitted, rows, self.modalities))[modality]
         flat = self.fitted.apply(rows, (modality,))[modality]
         names = rows["sample_id"].to_pylist()
@@ -272,22 +192,50 @@ class _Run:
         labels = {n: None if w is None else str(w) for n, w in zip(names, words, strict=True)}
         yield from example_rows(self.fitted, modality, rows, flat, estimates, chosen, labels)
 
-    def _probes(self, model: Measured) -> Asked:
-        """Nothing where the survey has nothing to ask a code for."""
-        label = self.evaluation.probe_label
-        if label is None:
-            return Asked()
-        where = (self.folder, self.fitted, self.modalities)
-        asked = probes(model.codes, *where, self.evaluation, label, self.token_budget)
-        of = {"modality": "+".join(self.modalities)}
-        return Asked(
-            [{**of, **row} for row in asked.metrics], [{**of, **row} for row in asked.confusion]
-        )
+    def _places(self, sample_ids: list[str]) -> np.ndarray:
+        """Global rows of some samples, in their order."""
+        found, start = np.zeros(len(sample_ids), np.int64), 0
+        for part in self.folder.iter_lengths():
+            ids = part["sample_id"].combine_chunks()
+            here = pc.index_in(pa.array(sample_ids, pa.string()), value_set=ids)
+            is_here = pc.is_valid(here).to_numpy(zero_copy_only=False)
+            found[is_here] = start + pc.fill_null(here, 0).to_numpy()[is_here]
+            start += part.num_rows
+        return found
 
-    def _map(self, model: Measured) -> Iterator[dict[str, Any]]:
-        """Rows of `codes`."""
-        settings = self.evaluation
-        where = (self.folder, self.fitted, self.modalities, settings.split)
-        yield from map_rows(
-            model.codes, *where, settings.probe_label, settings.max_objects, self.token_budget
-        )
+
+def _retrieval(run: Run, model: Measured) -> Rows:
+    compared = Aligned()
+    if isinstance(model, Model) and len(run.modalities) > 1:
+        for batch, _ in run.fair(MOST_RETRIEVED):
+            model.compare(batch, compared)
+    return {"metrics": [*compared.metric_rows(run.evaluation.split)]}
+
+
+def _probes(run: Run, model: Measured) -> Rows:
+    """Nothing where the survey has nothing to ask a code for."""
+    label = run.evaluation.probe_label
+    if label is None:
+        return {}
+    where = (run.folder, run.fitted, run.modalities)
+    asked = probes(model.codes, *where, run.evaluation, label, run.token_budget)
+    of = {"modality": "+".join(run.modalities)}
+    return {
+        "metrics": [{**of, **row} for row in asked.metrics],
+        "confusion": [{**of, **row} for row in asked.confusion],
+    }
+
+
+def _map(run: Run, model: Measured) -> Rows:
+    settings = run.evaluation
+    where = (run.folder, run.fitted, run.modalities, settings.split)
+    label, most = settings.probe_label, settings.max_objects
+    return {"codes": [*map_rows(model.codes, *where, label, most, run.token_budget)]}
+
+
+# what is asked of codes, of a bounded number of samples: each by itself
+QUESTIONS: dict[str, Callable[[Run, Measured], Rows]] = {
+    "retrieval": _retrieval,
+    "probes": _probes,
+    "map": _map,
+}

@@ -1,8 +1,8 @@
 """What was measured of reconstructions, as rows of the tables.
 
 In: numbers per sample, all samples of an object together, and sums per bin. Out: rows of `metrics`,
-`calibration` and `profiles`. Summaries of different objects join (`joined`), so a large survey is
-summed up a share of its objects at a time.
+`calibration`, `groups` and `profiles`. Summaries of different objects join (`joined`), so a large
+survey is summed up a share of its objects at a time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,37 +11,39 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from daep_ray.evaluate.calibration import Calibration
 from daep_ray.evaluate.detail import finest, scale_rows
+from daep_ray.evaluate.groups import by_group, group_rows
 from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind, OverObjects
-from daep_ray.evaluate.phases import by_phase, phase_rows
+from daep_ray.evaluate.phases import PHASE, by_phase, phase_rows
 from daep_ray.evaluate.reconstruction import SortedErrors, metric_rows
 
 if TYPE_CHECKING:
     from daep_ray.evaluate.sums import Sums
 
+Bin = tuple[str, float | str]
 _Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Over objects: every kind, and errors by phase (centre of the bin)."""
+    """Over objects: every kind, and errors by bin (an axis, the bin's place or word on it)."""
 
     over: Mapping[Kind, OverObjects]
-    by_phase: Mapping[tuple[Kind, float], OverObjects]
+    binned: Mapping[tuple[Kind, Bin], OverObjects]
 
     @classmethod
     def of(cls, samples: Mapping[Kind, SortedErrors]) -> "Summary":
         """Of samples that no other summary has an object of."""
-        phases = {
-            (kind, centre): over
-            for kind, errors in samples.items()
-            if kind[0] == ERRORS
-            for centre, over in by_phase(errors).items()
-        }
-        return cls({kind: errors.over_objects() for kind, errors in samples.items()}, phases)
+        binned: dict[tuple[Kind, Bin], OverObjects] = {}
+        for kind, errors in samples.items():
+            if kind[0] == ERRORS:
+                binned |= {(kind, (PHASE, c)): over for c, over in by_phase(errors).items()}
+            if kind[0] == ERRORS and not kind[2]:
+                binned |= {(kind, group): over for group, over in by_group(errors).items()}
+        return cls({kind: errors.over_objects() for kind, errors in samples.items()}, binned)
 
     def joined(self, other: "Summary") -> "Summary":
         """Of the objects of both."""
-        return Summary(_joined(self.over, other.over), _joined(self.by_phase, other.by_phase))
+        return Summary(_joined(self.over, other.over), _joined(self.binned, other.binned))
 
     def metric_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
         """Rows of `metrics`."""
@@ -71,12 +73,21 @@ class Summary:
                 yield modality, {"estimate": name, **row}
         kinds = in_order(self.over, sums.modalities)
         for kind in kinds:
-            bins = {centre: over for (k, centre), over in self.by_phase.items() if k == kind}
-            for row in phase_rows(bins, sums.num_draws):
+            phases = {float(at): o for (axis, at), o in self._bins(kind).items() if axis == PHASE}
+            for row in phase_rows(phases, sums.num_draws):
                 yield kind[1], row
         for kind in kinds:
             for row in scale_rows(self.over[kind]) if kind[0] == DETAILS else ():
                 yield kind[1], row
+
+    def group_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
+        """Rows of `groups`."""
+        for modality in sums.modalities:
+            for row in group_rows(self._bins((ERRORS, modality, ""))):
+                yield {"modality": modality, "split": sums.split, **row}
+
+    def _bins(self, kind: Kind) -> dict[Bin, OverObjects]:
+        return {place: over for (k, place), over in self.binned.items() if k == kind}
 
     def profile_rows(self, sums: "Sums") -> Iterator[dict[str, Any]]:
         """Rows of `profiles`."""

@@ -10,9 +10,9 @@ own (`_of(...).add`; `metrics` then tells its mean and sd over objects), or a th
 (`COUNTED`).
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -20,18 +20,16 @@ from daep_ray.evaluate.before_peak import biases, is_before_peak
 from daep_ray.evaluate.calibration import Calibration, drawn, judge
 from daep_ray.evaluate.detail import powers
 from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind
-from daep_ray.evaluate.phases import phases_of
+from daep_ray.evaluate.phases import PHASE, phases_of
 from daep_ray.evaluate.profiles import Profile
 from daep_ray.evaluate.reconstruction import (
     SampleErrors,
     SortedErrors,
     by_source,
     central,
-    object_table,
     sample_errors,
     sample_means,
 )
-from daep_ray.evaluate.summary import Summary, in_order
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
 
@@ -65,10 +63,16 @@ class Sums:
         modality: str,
         estimates: Mapping[str, np.ndarray],
         hidden: np.ndarray | None,
+        about: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """One modality of a batch: estimates (K, N) by name, judged by the `hidden` (N,) bool."""
-        flat = flats[modality]
+        """One modality of a batch: estimates (K, N) by name, judged by the `hidden` (N,) bool.
+
+        `about` (B,) is what samples are grouped by beside their phase.
+        """
+        flat, groups = flats[modality], dict(about or {})
         phases = phases_of(self.fitted, modality, flat)
+        if phases is not None:
+            groups[PHASE] = phases
         self.profile(modality).add(flat, central(estimates) - flat.value, hidden)
         for source, told in by_source(estimates).items():
             origin = flats[source] if source else None
@@ -81,7 +85,7 @@ class Sums:
                     (name, metric): sample_means(values, flat.offsets, hidden)
                     for metric, values in judged.by_point().items()
                 }
-            self._of(ERRORS, modality, source).add(ids, flat, errors, origin, phases)
+            self._of(ERRORS, modality, source).add(ids, flat, errors, origin, groups)
             is_before = is_before_peak(self.fitted, modality, flat, hidden)
             if is_before is not None:
                 early, bias = flat.where(is_before), biases(flat, told, is_before)
@@ -114,29 +118,6 @@ class Sums:
     def sorted(self) -> dict[Kind, SortedErrors]:
         """The numbers per sample; a kind without a sample is left out."""
         return {kind: errors.sorted() for kind, errors in self.samples.items() if errors.sample_ids}
-
-    def reconstructions(self) -> dict[str, SortedErrors]:
-        """The errors of what is told from all, by modality; one without a sample is left out."""
-        found = {m: self.samples.get((ERRORS, m, "")) for m in self.modalities}
-        return {m: e.sorted() for m, e in found.items() if e and e.sample_ids}
-
-    def summary(self) -> Summary:
-        """Of all samples."""
-        return Summary.of(self.sorted())
-
-    def metric_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows of `metrics`."""
-        return self.summary().metric_rows(self)
-
-    def object_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows of `objects`."""
-        samples = self.sorted()
-        for kind in in_order(samples, self.modalities):
-            yield from object_table(kind[1], samples[kind]).to_pylist()
-
-    def calibration_rows(self) -> Iterator[dict[str, Any]]:
-        """Rows of `calibration`."""
-        return self.summary().calibration_rows(self)
 
 
 def _profile(sums: Sums, modality: str) -> Profile:

@@ -7,6 +7,7 @@ resumes exactly where a checkpoint says.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -157,31 +158,75 @@ def evaluation_batches(
 ) -> Iterator[tuple[PackedBatch, pa.Table]]:
     """Packed batches without augmentation, each beside its raw rows (every column).
 
-    Deterministic, window by window in file order. `max_samples` takes one sample of each object, in
-    the order of a stable hash of (seed, object id), then a second of each, and so on: a fair
-    sample with as many objects as it can hold.
-
-    Raises:
-        DataError: an unknown modality, a split without a sample, a damaged shard.
+    Deterministic, block by block in file order; see `Blocks.of`.
     """
-    plan, names = make_plan(folder, fitted, modalities, split, 0, token_budget)
-    directory = plan.groups
-    chosen = None if max_samples is None else _fair_rows(plan, max_samples, seed)
-    # half a training window: every column is read, and nothing needs to be mixed
-    window_of = np.cumsum(directory.num_points) // (plan.window_points // 2)
-    for groups in np.split(np.arange(len(window_of)), np.flatnonzero(np.diff(window_of)) + 1):
-        found = [plan.eligible(directory.start[g], directory.stop[g]) for g in groups]
+    blocks = Blocks.of(folder, fitted, modalities, split, token_budget, max_samples, seed)
+    for number in range(len(blocks)):
+        yield from blocks.batches(number)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A split cut into blocks of row groups, and each block into batches: a pure function."""
+
+    folder: ShardFolder
+    fitted: FittedRecipe
+    plan: Plan
+    groups: tuple[np.ndarray, ...]  # of each block: places in `Plan.groups`
+    num_samples: int  # of the split
+    chosen: np.ndarray | None  # sorted global rows; None: all
+
+    @classmethod
+    def of(
+        cls,
+        folder: ShardFolder,
+        fitted: FittedRecipe,
+        modalities: Iterable[str],
+        split: str,
+        token_budget: int,
+        max_samples: int | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """`max_samples` takes one sample of each object, in the order of a stable hash of
+        (seed, object id), then a second of each, and so on: a fair sample with as many objects as
+        it can hold.
+
+        Raises:
+            DataError: an unknown modality, a split without a sample, a damaged shard.
+        """
+        plan, _ = make_plan(folder, fitted, modalities, split, 0, token_budget)
+        bounds = zip(plan.groups.start, plan.groups.stop, strict=True)
+        num_samples = sum(len(plan.eligible(*bound)[0]) for bound in bounds)
+        # half a training window: every column is read, and nothing needs to be mixed
+        block_of = np.cumsum(plan.groups.num_points) // (plan.window_points // 2)
+        groups = np.split(np.arange(len(block_of)), np.flatnonzero(np.diff(block_of)) + 1)
+        if max_samples is None or max_samples >= num_samples:
+            return cls(folder, fitted, plan, tuple(groups), num_samples, None)
+        chosen = np.sort(_fair_rows(plan, max_samples, seed))
+        ends = [(plan.groups.start[block[0]], plan.groups.stop[block[-1]]) for block in groups]
+        is_used = np.diff(np.searchsorted(chosen, np.array(ends)), axis=1)[:, 0] > 0
+        used = tuple(block for block, used in zip(groups, is_used, strict=True) if used)
+        return cls(folder, fitted, plan, used, num_samples, chosen)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def batches(self, number: int) -> Iterator[tuple[PackedBatch, pa.Table]]:
+        """Of one block: samples of similar length together."""
+        directory = self.plan.groups
+        found = [
+            self.plan.eligible(directory.start[g], directory.stop[g]) for g in self.groups[number]
+        ]
         rows = np.concatenate([rows for rows, _ in found])
         tokens = np.concatenate([tokens for _, tokens in found])
-        if chosen is not None:
-            is_chosen = np.isin(rows, chosen)
+        if self.chosen is not None:
+            is_chosen = np.isin(rows, self.chosen)
             rows, tokens = rows[is_chosen], tokens[is_chosen]
         order = np.argsort(tokens, kind="stable")
         rows, tokens = rows[order], tokens[order]
-        if len(rows):
-            parts = [rows[cut] for cut in cut_by_tokens(tokens, token_budget)]
-            for table in read_in_parts(folder, parts, None):
-                yield pack(fitted, table, names), table
+        parts = [rows[cut] for cut in cut_by_tokens(tokens, self.plan.token_budget)]
+        for table in read_in_parts(self.folder, parts, None):
+            yield pack(self.fitted, table, self.plan.modalities), table
 
 
 def _fair_rows(plan: Plan, max_samples: int, seed: int) -> np.ndarray:

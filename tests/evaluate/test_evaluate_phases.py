@@ -9,8 +9,9 @@ import torch
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
 from daep_ray.diffusion.samplers import DPMSolverConfig
+from daep_ray.evaluate.model import Model
 from daep_ray.evaluate.phases import CENTRES, HALF_WIDTH, phases_of
-from daep_ray.evaluate.run import Model, evaluate, evaluate_reference
+from daep_ray.evaluate.run import Run, evaluate, evaluate_reference
 from daep_ray.evaluate.tables import Tables
 from daep_ray.nn.config import (
     MixerConfig,
@@ -177,10 +178,8 @@ def test_a_planted_overestimate_of_the_rise_is_found(shards: ShardFolder, model:
         def hidden(self, batch):
             return {}
 
-    from daep_ray.evaluate.run import _Run
-
     def bias(shift: float, name: str) -> float:
-        run = _Run(shards, model.fitted, ("photometry",), SETTINGS, 4096)
+        run = Run(shards, model.fitted, ("photometry",), SETTINGS, 4096)
         rows = run.measure(Moved(shift), has_codes=False)["metrics"].to_pylist()  # type: ignore[arg-type]
         return next(r["value"] for r in rows if r["metric"] == name)
 
