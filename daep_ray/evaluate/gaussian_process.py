@@ -42,6 +42,12 @@ class Points:
     value: np.ndarray  # (n,)
     variance: np.ndarray  # (n,) of the measurement's own error, 0 where unknown
 
+    def take(self, some: np.ndarray) -> "Points":
+        """The measurements at these places."""
+        return Points(
+            self.position[some], self.category[some], self.value[some], self.variance[some]
+        )
+
 
 @dataclass(frozen=True)
 class Kernel:
@@ -77,8 +83,8 @@ def from_the_others(kernel: Kernel, points: Points) -> tuple[np.ndarray, np.ndar
     Of a sequence longer than LONGEST, given those of its own stretch in the first position.
     """
     mean, sd = np.zeros(len(points.value)), np.zeros(len(points.value))
-    for some in _stretches(points):
-        part = _take(points, some)
+    for some in stretches(points, LONGEST):
+        part = points.take(some)
         inverse = np.linalg.inv(kernel.covariance(part))
         precision = np.diagonal(inverse)
         pull = inverse @ (part.value - kernel.prior(part))
@@ -162,16 +168,11 @@ def _density(kernel: Kernel, sequences: Iterable[Points]) -> float:
     return float(np.mean(found))
 
 
-def _stretches(points: Points) -> list[np.ndarray]:
-    """Places (k,) of measurements that are worked on together, as even in number as can be."""
+def stretches(points: Points, longest: int) -> list[np.ndarray]:
+    """Places (k,) of measurements that are worked on together: cut in the first position into
+    stretches of at most `longest`, as even in number as can be."""
     num = len(points.value)
-    if num <= LONGEST:
+    if num <= longest:
         return [np.arange(num)]
     order = np.argsort(points.position[:, 0], kind="stable")
-    return np.array_split(order, -(-num // LONGEST))
-
-
-def _take(points: Points, some: np.ndarray) -> Points:
-    return Points(
-        points.position[some], points.category[some], points.value[some], points.variance[some]
-    )
+    return np.array_split(order, -(-num // longest))

@@ -14,7 +14,13 @@ from itertools import pairwise
 import numpy as np
 
 from daep_ray.errors import DataError
-from daep_ray.evaluate.gaussian_process import Kernel, Points, fit, from_the_others
+from daep_ray.evaluate.gaussian_process import (
+    Kernel,
+    Points,
+    fit,
+    from_the_others,
+    stretches,
+)
 from daep_ray.evaluate.intervals import SPREAD
 from daep_ray.sample import Modality
 from daep_ray.shards.read import ShardFolder
@@ -23,6 +29,7 @@ from daep_ray.stream.bins import evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 
 MOST_SAMPLES = 128  # of the training split, by stable hash, that the kernel is fitted on
+LONGEST_FITTED = 64  # measurements of each: the middle stretch of a longer one
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,12 @@ def _kernel(modality: str, folder: ShardFolder, fitted: FittedRecipe, token_budg
     batches = evaluation_batches(
         folder, fitted, (modality,), "train", token_budget, max_samples=MOST_SAMPLES
     )
-    sequences = [
-        points
-        for batch, _ in batches
-        for points in _sequences(batch.sequences[modality])
-        if len(points.value)
-    ]
+    sequences = []
+    for batch, _ in batches:
+        for points in _sequences(batch.sequences[modality]):
+            parts = stretches(points, LONGEST_FITTED)
+            sequences.append(points.take(parts[len(parts) // 2]))
+    sequences = [points for points in sequences if len(points.value)]
     categories = fitted.modalities[modality].categories
     return fit(sequences, len(categories[0].vocabulary) if categories else 1)
 
