@@ -121,7 +121,7 @@ def translate(
 --at wavelength=4000:7000:300
     """
     rest = (at, from_reference, draws, quantiles, seed)
-    _answers("translation", run, data, out, source, target, rest, workers, split, address)
+    _answers("translation", run, data, out, (source,), (target,), rest, workers, split, address)
 
 
 def sample(
@@ -147,7 +147,7 @@ def sample(
     """
     rest = (at, False, draws, quantiles, seed)
     where = (workers, split, address)
-    _answers("sample", run, data, out, "", None, rest, *where, label, guidance)
+    _answers("sample", run, data, out, (), None, rest, *where, label, guidance)
 
 
 def _answers(
@@ -155,8 +155,8 @@ def _answers(
     run: str,
     data: Path,
     out: Path,
-    source: str | None,
-    target: str | None,
+    source: tuple[str, ...] | None,
+    target: tuple[str, ...] | None,
     rest: tuple[list[str] | None, bool, int, str | None, int],
     workers: int,
     split: str | None,
@@ -171,9 +171,9 @@ def _answers(
         from daep_ray.evaluate.answer_table import identity
 
         names = trained.config.modalities
-        wanted = (target,) if target else names
+        wanted = names if target is None else target
         ask = Ask(
-            source=names if source is None else tuple(filter(None, [source])),
+            source=names if source is None else source,
             target=wanted,
             at=_places(at, wanted),
             from_reference=from_reference,

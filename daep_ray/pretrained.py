@@ -159,10 +159,13 @@ class Autoencoder:
         Where the recipe scales a sequence by its median and the sample has none in `target`, the
         answer is in units of that median, and flagged; `at` may say the decimal `log_scale`.
         """
-        wanted = self._names(target)
+        given_from, wanted = self._names(source), self._names(target)
+        if not given_from:
+            known = ", ".join(self.modalities)
+            raise DataError(f"no modality is read: name one or several as source, of {known}")
         places = self._at(at, wanted)
         draw = (from_reference, num_draws, tuple(quantiles), sampler, seed)
-        return self._answered(samples, Ask(self._names(source), wanted, places, *draw))
+        return self._answered(samples, Ask(given_from, wanted, places, *draw))
 
     def sample(
         self,

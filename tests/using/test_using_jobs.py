@@ -50,6 +50,24 @@ def test_a_split_and_places_of_a_translation(run: Path, pairs: ShardFolder, tmp_
     assert all("has no" in words for words in silent)
 
 
+@pytest.mark.parametrize(
+    ("source", "target"), [("photometry", ""), ("", "spectrum"), ("photometry", "radio")]
+)
+def test_a_translation_from_or_to_no_modality_is_refused(
+    run: Path,
+    pairs: ShardFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    target: str,
+) -> None:
+    words = ("--source", source, "--target", target)
+    assert call("translate", run, pairs, tmp_path / "out", *words) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "it has photometry, spectrum" in line
+    assert not list((tmp_path / "out").glob("*.parquet"))
+
+
 def test_an_interrupted_job_leaves_no_file_and_goes_on(
     run: Path, pairs: ShardFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

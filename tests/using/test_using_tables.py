@@ -107,3 +107,5 @@ def test_how_many_and_of_what(model: Autoencoder) -> None:
         model.reconstruct({"photometry": GOOD}, num_draws=1.5)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no modality is asked for"):
         model.translate({"photometry": GOOD}, "photometry", ())
+    with pytest.raises(DataError, match="no modality is read"):
+        model.translate({"photometry": GOOD}, (), "photometry")
