@@ -42,7 +42,11 @@ def build(base: RunConfig, preset: str) -> StudySpec:
             f"modality_drop_sweep has {base.modalities[0]!r} alone, and nothing to drop: name two "
             "modalities, as in --modality photometry,spectrum"
         )
-    settings: dict[str, Any] = {"optimisation.num_objects": NUM_OBJECTS[preset]}
+    settings: dict[str, Any] = {  # as in all_models.py, whose trainings are two of these
+        "optimisation.num_objects": NUM_OBJECTS[preset],
+        "optimisation.optimizer.weight_decay": 0.1,
+        "optimisation.token_budget": 4096,
+    }
     if "spectrum" in base.modalities:
         settings["recipe.modalities.spectrum.max_length"] = MAX_LENGTH[preset]
         settings["recipe.modalities.spectrum.metadata"] = ["phase"]  # asked for at a phase
