@@ -14,10 +14,10 @@ from daep_ray.evaluate.phases import CENTRES, HALF_WIDTH
 from daep_ray.report.grid import DOES_NOT_APPLY, Column, Entry, Grid, missing, range_entry
 from daep_ray.report.grid import text_column as words_column
 from daep_ray.report.numbers import listing, significant
+from daep_ray.report.printed import Printed, value_of
 from daep_ray.report.source import MEAN, REFERENCES, Cell, Study
 from daep_ray.report.style import title
 from daep_ray.study.statistics import (
-    Interval,
     paired_difference,
     passes_gate,
     seed_interval,
@@ -25,16 +25,8 @@ from daep_ray.study.statistics import (
 
 ERROR, REFERENCE = "mean_of_draws", "reference"
 PAPER = "paper"
+MAGNITUDES = "mag"
 PLACES = 3  # decimals, as the paper has them
-
-
-@dataclass(frozen=True)
-class Printed:
-    """One model's entries in the paper's Tables 1 to 3, as printed: value (SD)."""
-
-    error: str
-    accuracy: str
-    f1: str
 
 
 @dataclass(frozen=True)
@@ -55,12 +47,11 @@ def reconstruction_grid(
     caption: str,
     modality: str,
     printed: Mapping[str, Printed],
-    unit: str = "",
 ) -> Grid:
     """Tables 1 to 3: a row per model, then the references and the majority's answer.
 
-    `unit` names the physical unit of the error, where that is one to compare in. Notes say what
-    was measured; a model that has not passed the learning gate says so.
+    Of a survey in magnitudes the error in magnitudes too. Notes say what was measured; a model that
+    has not passed the learning gate says so.
     """
     shown = [
         _Column("error", "abs. error", "absolute_error", ERROR, REFERENCE, "error"),
@@ -69,9 +60,9 @@ def reconstruction_grid(
         _Column("accuracy", "probe accuracy", "probe_accuracy", "probe", "probe", "accuracy"),
         _Column("f1", "macro F1", "probe_macro_f1", "probe", "probe", "f1"),
     ]
-    if unit:
+    if study.declaration(modality).get("value", {}).get("unit") == MAGNITUDES:
         physical = "absolute_error_physical"
-        shown.insert(1, _Column("physical", f"error, {unit}", physical, ERROR, REFERENCE))
+        shown.insert(1, _Column("physical", f"error, {MAGNITUDES}", physical, ERROR, REFERENCE))
     models = list(dict.fromkeys(cell.model for cell in study.cells))
     columns = [_names(study, modality, models)]
     for column in shown:
@@ -82,8 +73,8 @@ def reconstruction_grid(
             columns.append(_column(f"{column.key}_{PAPER}", PAPER, [*of_paper, _nothing()]))
     notes = (
         "Errors: mean absolute error in z units of the mean of the draws, mean (SD) over test "
-        "objects; of a masked autoencoder over the values that it was not shown, under `shown "
-        "copied` over all. Probes: mean (SD) over splits. With several seeds the 95 % interval of "
+        "objects; of a masked autoencoder over the values that it was not shown, under 'shown "
+        "copied' over all. Probes: mean (SD) over splits. With several seeds the 95 % interval of "
         "their mean follows.",
     )
     return Grid(name, caption, tuple(columns), notes)
@@ -120,8 +111,10 @@ def phase_grid(
 
 def order_grid(
     study: Study, name: str, modality: str, printed: Mapping[str, Printed]
-) -> tuple[Grid, str]:
+) -> tuple[list[Grid], str]:
     """Whether every two models of the paper stand here as there; the sentence about all of them.
+
+    No grid where fewer than two can be ranked.
 
     Paired over test objects and crossed with seeds; a model below the learning gate is not ranked.
     """
@@ -129,7 +122,7 @@ def order_grid(
     learnt = [m for m in printed if m in errors and _has_learnt(study, modality, m)]
     rows = []
     for first, second in combinations(learnt, 2):
-        theirs = _value(printed[first].error) - _value(printed[second].error)
+        theirs = value_of(printed[first].error) - value_of(printed[second].error)
         difference = paired_difference(errors[first], errors[second])
         low, high = difference.low, difference.high
         is_open = low <= 0 <= high
@@ -139,16 +132,18 @@ def order_grid(
         rows.append((Entry(pair), Entry(f"{theirs:+.3f}"), ours, Entry(verdict)))
     heads = ("models", "paper", "here, 95 % interval", "order")
     kinds = ("text", "number", "number", "text")
-    entries = list(zip(*rows, strict=True)) if rows else [()] * len(heads)
+    if not rows:
+        return [], _order(study, modality, printed, learnt)
+    columns = zip(heads, kinds, zip(*rows, strict=True), strict=True)
     grid = Grid(
         name,
         "Which of two models has the lower error?",
         tuple(
             Column(f"c{i}", head, tuple(column), kind=kind)
-            for i, (head, kind, column) in enumerate(zip(heads, kinds, entries, strict=True))
+            for i, (head, kind, column) in enumerate(columns)
         ),
     )
-    return grid, _order(study, modality, printed, learnt)
+    return [grid], _order(study, modality, printed, learnt)
 
 
 def _order(
@@ -156,8 +151,10 @@ def _order(
 ) -> str:
     ours = study.values(modality, "absolute_error")
     mean = {m: _mean([ours[c.cell] for c in _cells(study, m) if c.cell in ours]) for m in learnt}
-    there = sorted(printed, key=lambda m: _value(printed[m].error))
-    said = f"Lowest error first, the paper: {_listed({m: _value(printed[m].error) for m in there})}"
+    there = sorted(printed, key=lambda m: value_of(printed[m].error))
+    said = (
+        f"Lowest error first, the paper: {_listed({m: value_of(printed[m].error) for m in there})}"
+    )
     here = _listed({m: mean[m] for m in sorted(learnt, key=mean.__getitem__)})
     said += f"; here: {here or 'nothing to rank'}."
     if behind := [title(m) for m in printed if m not in learnt]:
@@ -173,11 +170,6 @@ def _verdict(theirs: float, ours: float) -> str:
 
 def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{title(model)} {significant(value)}" for model, value in values.items())
-
-
-def _value(entry: str) -> float:
-    """The number of `0.038 (0.034)`."""
-    return float(entry.split()[0])
 
 
 def _cells(study: Study, model: str) -> list[Cell]:
@@ -236,11 +228,10 @@ def _shown(rows: Sequence[Mapping[str, float | None]], scale: float = 1.0) -> En
     over_seeds = seed_interval([r["value"] * scale for r in rows if r["value"] is not None])
     sds = [r["sd"] * scale for r in rows if r["sd"] is not None]
     text = _fixed(over_seeds.mean) + (f" ({_fixed(_mean(sds))})" if sds else "")
-    return Entry(text, over_seeds.mean, _half(over_seeds), over_seeds.low, over_seeds.high)
-
-
-def _half(interval: Interval) -> str:
-    return f"± {_fixed(interval.half_width)}" if interval.count > 1 else ""
+    if over_seeds.count < 2:
+        return Entry(text, over_seeds.mean)
+    half = f"± {_fixed(over_seeds.half_width)}"
+    return Entry(text, over_seeds.mean, half, over_seeds.low, over_seeds.high)
 
 
 def _fixed(value: float) -> str:
@@ -274,7 +265,7 @@ def _of_phase(
 
 
 def _as_printed(entry: str) -> Entry:
-    return Entry(entry, _value(entry)) if entry else _nothing()
+    return Entry(entry, value_of(entry)) if entry else _nothing()
 
 
 def _nothing() -> Entry:
