@@ -23,6 +23,7 @@ Models = dict[str, dict[str, Any]]
 
 BETA = 0.001  # as in bottleneck_sweep.py
 NUM_OBJECTS = {"smoke": 16_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
+NUM_PAIRS = {"smoke": 60_000, "laptop": 8_000, "cluster": 10_000_000}
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements of a spectrum
 SEEDS = {"smoke": 2, "laptop": 2, "cluster": 3}
 
@@ -52,11 +53,11 @@ SEVERAL: Models = {
 
 def build(base: RunConfig, preset: str) -> StudySpec:
     """The design of a preset."""
+    is_paired = len(base.modalities) > 1
     settings: dict[str, Any] = {
-        "optimisation.num_objects": NUM_OBJECTS[preset],
+        "optimisation.num_objects": (NUM_PAIRS if is_paired else NUM_OBJECTS)[preset],
         "optimisation.optimizer.weight_decay": 0.1,
     }
-    is_paired = len(base.modalities) > 1
     if "spectrum" in base.modalities:
         settings["recipe.modalities.spectrum.max_length"] = MAX_LENGTH[preset]
     if is_paired:

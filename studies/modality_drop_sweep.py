@@ -25,7 +25,7 @@ RATES = {
     "laptop": [0.0, 0.1, 0.2, 0.35, 0.5],
     "cluster": [0.0, 0.1, 0.2, 0.35, 0.5],
 }
-NUM_OBJECTS = {"smoke": 6_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
+NUM_OBJECTS = {"smoke": 6_000, "laptop": 8_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 1, "laptop": 1, "cluster": 3}
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements of a spectrum
 BETA = 0.001  # as in bottleneck_sweep.py
