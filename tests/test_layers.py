@@ -41,6 +41,8 @@ RAY_FILES = {
     "train/ray_worker.py",
     "evaluate/jobs.py",
     "study/cluster.py",
+    "study/halving.py",
+    "study/suggest.py",
     "study/trainable.py",
     "study/tuner.py",
     "cli.py",

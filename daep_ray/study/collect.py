@@ -17,9 +17,15 @@ from daep_ray.study.store import Store
 
 
 def collect(
-    cells: Sequence[Cell], store: Store, out: Path, commands: Mapping[str, str]
+    cells: Sequence[Cell],
+    store: Store,
+    out: Path,
+    commands: Mapping[str, str],
+    stopped: Mapping[str, str] | None = None,
 ) -> dict[str, pa.Table]:
-    """Write OUT/tables from the store and return them; `commands` by training fingerprint.
+    """Write OUT/tables from the store and return them.
+
+    `commands` and why a training was `stopped` early are by its fingerprint.
 
     Raises:
         StorageError: OUT cannot be written.
@@ -30,13 +36,25 @@ def collect(
         for name, table in store.results(cell):
             parts[name].append(tables.add_cell(table, cell.id))
     found = {name: tables.merge(name, given) for name, given in parts.items()}
-    found["cells"] = tables.from_rows("cells", [_row(cell, store, commands) for cell in cells])
-    found["curves"] = tables.merge("curves", [_curves(cells, store)])
+    found |= so_far(cells, store, commands, stopped or {})
     tables.write(out / "tables", found)
     return found
 
 
-def _row(cell: Cell, store: Store, commands: Mapping[str, str]) -> dict[str, Any]:
+def so_far(
+    cells: Sequence[Cell], store: Store, commands: Mapping[str, str], stopped: Mapping[str, str]
+) -> dict[str, pa.Table]:
+    """The tables `cells` and `curves`, which have something to say while trainings still run."""
+    rows = [_row(cell, store, commands, stopped) for cell in cells]
+    return {
+        "cells": tables.from_rows("cells", rows),
+        "curves": tables.merge("curves", [_curves(cells, store)]),
+    }
+
+
+def _row(
+    cell: Cell, store: Store, commands: Mapping[str, str], stopped: Mapping[str, str]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "cell": cell.id,
         "training": cell.training,
@@ -49,6 +67,8 @@ def _row(cell: Cell, store: Store, commands: Mapping[str, str]) -> dict[str, Any
         "command": commands.get(cell.training, ""),
     }
     if not store.has(cell):
+        if cell.training in stopped:
+            return row | {"state": "stopped", "reason": stopped[cell.training]}
         reason = store.failure(cell.training)
         state = "missing" if reason is None else "failed"
         return row | {"state": state, "reason": reason or "it has not run yet"}

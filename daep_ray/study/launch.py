@@ -30,6 +30,7 @@ def run_study(
     store: Path | str | None = None,
     workers: int | None = None,
     gpus_per_trial: float = 0.0,
+    retries: int = 1,
     address: str | None = None,
     echo: Callable[[str], None] = lambda line: None,
     command: str = "",
@@ -37,7 +38,8 @@ def run_study(
     """Train and evaluate what is missing, then write OUT/tables; started again, it resumes.
 
     `store` is a folder or the address of a bucket (`address.py`), by default `trainings/` beside
-    OUT. `command` is what a report shows to repeat it all.
+    OUT. A trial that fails is tried again `retries` times, then reported with its reason.
+    `command` is what a report shows to repeat it all.
 
     Raises:
         UserError: a design, data, folder or address that cannot work; before Ray starts.
@@ -56,6 +58,7 @@ def run_study(
         store=open_store(store, out),
         address=session.address_of_cluster(address),
         gpus_per_trial=gpus_per_trial,
+        num_retries=retries,
         echo=echo,
     )
     if study.address is not None:
@@ -79,7 +82,8 @@ def _run(study: Study, command: str) -> StudyResult:
         if has_work or not study.has_run():  # looking again changes nothing
             study.note_run(command, time.perf_counter() - started, seconds_session)
     num_trials = len(trials(study.design()))
-    return StudyResult(study.out, tables, num_trials, len(study.missing()), num_reused)
+    num_failed, num_stopped = len(study.missing()), study.num_stopped()
+    return StudyResult(study.out, tables, num_trials, num_failed, num_reused, num_stopped)
 
 
 def _look_again(study: Study) -> None:
@@ -100,17 +104,18 @@ def _launch(study: Study) -> float:
     started = time.perf_counter()
     with ray_session(study) as room:
         begun = time.perf_counter()
-        if study.num_searched:
-            search_settings(study, room)
-        if missing := study.missing():  # after a search: the references
+        failed = search_settings(study, room) if study.num_searched else set()
+        # after a search: the references, and what failed in an earlier run
+        if missing := [t for t in study.missing() if t.training not in failed]:
             enumerate_trials(study, room, missing)
         seconds_inside = time.perf_counter() - begun
     return time.perf_counter() - started - seconds_inside
 
 
 def _announcement(study: Study) -> str:
-    if study.spec.search == "optuna":
-        return f"{study.num_searched} of {study.spec.num_trials} settings to try with Optuna"
+    if study.spec.search != "grid":
+        how = "drawn at random" if study.spec.search == "random" else "with Optuna"
+        return f"{study.num_searched} of {study.spec.num_trials} settings to try {how}"
     missing = study.missing()
     if not missing:
         return "every training is in the store already"

@@ -1,16 +1,15 @@
-"""A study that Optuna samples instead of enumerating: its space, its journal, its trials.
+"""A study that draws its settings instead of enumerating them: its space, its cells.
 
-In: a `StudySpec` with `search="optuna"`. Out: trainings for a suggestion, and from the journal in
-OUT/trials.jsonl the cells of every suggestion so far. The journal, not Optuna's memory, survives a
-kill: suggestions that had begun are tried first, those that ended are told again.
+In: a `StudySpec` whose `search` is no grid. Out: trainings for a suggestion; the cells of a random
+search, which the design alone decides; the cells of every suggestion in the journal so far.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -19,14 +18,15 @@ from optuna.distributions import (
 )
 
 from daep_ray.shards.manifest import Manifest
+from daep_ray.study.journal import Journal, Suggestion
 from daep_ray.study.spec import Axis, Cell, Range, StudySpec, cells_at, references
 from daep_ray.study.trial import Trial, trials
 
-Suggestion = Mapping[str, Any]
+_TRIES = 100  # draws per setting wanted, before a range is taken to have no more
 
 
 def space(spec: StudySpec) -> dict[str, BaseDistribution]:
-    """What Optuna draws from: the model, an index into each axis, a number in each range."""
+    """What is drawn from: the model, an index into each axis, a number in each range."""
     found: dict[str, BaseDistribution] = {"model": CategoricalDistribution(list(spec.models))}
     for axis in spec.axes:
         if isinstance(axis, Axis):
@@ -56,50 +56,66 @@ def _name(axis: Axis | Range) -> str:
     return ",".join(axis.paths)
 
 
-@dataclass(frozen=True)
-class Journal:
-    """OUT/trials.jsonl: one line when a suggestion begins, one when it ends."""
+def drawn(spec: StudySpec, manifest: Manifest) -> list[Suggestion]:
+    """The settings of a random search, no two with the same cells: fixed by the design alone.
 
-    path: Path
+    More trials begin with the same ones. Fewer come back where ranges allow fewer.
+    """
+    kept: dict[tuple[str, ...], Suggestion] = {}
+    for suggestion in _draws(spec):
+        kept.setdefault(tuple(c.id for c in cells_of(spec, manifest, suggestion)), suggestion)
+        if len(kept) == spec.num_trials:
+            break
+    return list(kept.values())
 
-    def begin(self, suggestion: Suggestion) -> None:
-        self._append({"begun": dict(suggestion)})
 
-    def end(self, suggestion: Suggestion, value: float | None) -> None:
-        """`value` is what Optuna minimises; None: the trial failed."""
-        self._append({"ended": dict(suggestion), "value": value})
+def _draws(spec: StudySpec) -> Iterator[Suggestion]:
+    """Every setting once in random order; with ranges, independent ones."""
+    rng = np.random.default_rng(0)
+    choices = space(spec)
+    if spec.num_settings is not None:
+        sizes = [len(_choices(of)) for of in choices.values()]
+        for place in rng.permutation(spec.num_settings):
+            drawn = zip(choices, np.unravel_index(place, sizes), strict=True)
+            yield {name: _choices(choices[name])[int(i)] for name, i in drawn}
+        return
+    for _ in range(spec.num_trials * _TRIES):
+        yield {name: drawn_from(of, rng) for name, of in choices.items()}
 
-    def ended(self) -> list[tuple[dict[str, Any], float | None]]:
-        return [(line["ended"], line["value"]) for line in self._lines() if "ended" in line]
 
-    def unfinished(self) -> list[dict[str, Any]]:
-        """Suggestions that had begun when the study was killed."""
-        ended = [suggestion for suggestion, _ in self.ended()]
-        begun = [line["begun"] for line in self._lines() if "begun" in line]
-        return [s for i, s in enumerate(begun) if s not in ended and s not in begun[:i]]
+def _choices(of: BaseDistribution) -> Sequence[Any]:
+    assert isinstance(of, CategoricalDistribution)
+    return of.choices
 
-    def cells(self, spec: StudySpec, manifest: Manifest) -> list[Cell]:
-        """Cells of every suggestion that ended, in the order of the space, then the references."""
-        distinct = {cell.id: cell for s, _ in self.ended() for cell in cells_of(spec, manifest, s)}
-        models = list(spec.models)
-        found = sorted(
-            distinct.values(),
-            key=lambda c: (models.index(c.model), json.dumps(c.settings), c.seed or 0),
-        )
-        return found + references(spec, manifest, found)
 
-    def _append(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a") as file:
-            # begins with a newline: the line before may have been cut by a kill
-            file.write("\n" + json.dumps(line, sort_keys=True))
+def drawn_from(of: BaseDistribution, rng: np.random.Generator) -> Any:
+    """One value: a choice, or a number of an interval, evenly or evenly in its logarithm."""
+    if isinstance(of, CategoricalDistribution):
+        return of.choices[rng.integers(len(of.choices))]
+    assert isinstance(of, IntDistribution | FloatDistribution)
+    is_whole = isinstance(of, IntDistribution)
+    low, high = (of.low - 0.5, of.high + 0.5) if is_whole else (of.low, of.high)
+    value = math.exp(rng.uniform(*np.log([low, high]))) if of.log else rng.uniform(low, high)
+    return min(of.high, max(of.low, round(value))) if is_whole else float(value)
 
-    def _lines(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        lines = []
-        for text in self.path.read_text().splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                continue  # cut by a kill
-        return lines
+
+def tried(spec: StudySpec, manifest: Manifest, journal: Journal) -> list[Cell]:
+    """Cells of every suggestion that ended, in the order of the space, then the references."""
+    ended = (end.suggestion for end in journal.ended())
+    return _ordered(spec, manifest, [cell for s in ended for cell in cells_of(spec, manifest, s)])
+
+
+def planned(spec: StudySpec, manifest: Manifest) -> list[Cell]:
+    """Cells of a random search, tried or not, in the order of the space, then the references."""
+    return _ordered(
+        spec, manifest, [c for s in drawn(spec, manifest) for c in cells_of(spec, manifest, s)]
+    )
+
+
+def _ordered(spec: StudySpec, manifest: Manifest, given: Sequence[Cell]) -> list[Cell]:
+    models = list(spec.models)
+    found = sorted(
+        {cell.id: cell for cell in given}.values(),
+        key=lambda c: (models.index(c.model), json.dumps(c.settings), c.seed or 0),
+    )
+    return found + references(spec, manifest, found)

@@ -5,9 +5,10 @@ fingerprint) and an evaluation (its own); axes below `evaluation.` add cells, ne
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from daep_ray.config import (
     SCIENCE_VERSION,
@@ -20,70 +21,16 @@ from daep_ray.errors import ConfigError
 from daep_ray.settings import canonical_hash, override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.recipe import recipe_identity
+from daep_ray.study.axes import COSTS, ERROR, Axis, Range, Target, axis_json
 from daep_ray.study.conditional import applied, refuse_unused
 
 REFERENCES = ("pca", "mean")
+# How settings are chosen: all of them, drawn blindly, after the error so far, on several targets.
+Search = Literal["grid", "random", "optuna", "pareto"]
+Scheduler = Literal["none", "asha"]  # whether trainings that do badly are stopped early
 # What a reference's numbers do not depend on: it has no draws and no budget of memory worth naming,
 # and it is shown no values.
 _NOT_OF_REFERENCES = ("sampler", "num_draws", "token_budget", "visible_share")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A dotted path and its values; several paths that go together take tuples of values.
-
-    `Axis("model.width", [32, 64])`
-    `Axis(("model.bottleneck.length", "model.bottleneck.width"), [(1, 2), (4, 4)])`
-    `Axis("evaluation.sampler.num_steps", [5, 50], is_conditional=True)`: a model that has no such
-    setting, or never looks at it, has one cell there instead of one per value (`conditional.py`).
-    """
-
-    path: str | tuple[str, ...]
-    values: Sequence[Any]
-    is_conditional: bool = False
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (self.path,) if isinstance(self.path, str) else tuple(self.path)
-
-    def assignments(self) -> list[dict[str, Any]]:
-        """`{path: value}` for each of the axis' values.
-
-        Raises:
-            ConfigError: no values, or a tuple of another length than the paths.
-        """
-        if not self.values:
-            raise ConfigError(f"axis {self.path!r} has no values: give at least one")
-        if isinstance(self.path, str):
-            return [{self.path: value} for value in self.values]
-        for value in self.values:
-            if len(value) != len(self.path):
-                raise ConfigError(
-                    f"axis {self.path!r} has the value {value!r}: give one value per path"
-                )
-        return [dict(zip(self.path, value, strict=True)) for value in self.values]
-
-
-@dataclass(frozen=True)
-class Range:
-    """An interval of a setting, for `search="optuna"` only; integers if both ends are."""
-
-    path: str
-    low: float
-    high: float
-    is_log: bool = False
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return (self.path,)
-
-    @property
-    def is_conditional(self) -> bool:
-        return False
-
-    def assignments(self) -> list[dict[str, Any]]:
-        """Both ends, so that the whole range is checked before anything starts."""
-        return [{self.path: self.low}, {self.path: self.high}]
 
 
 @dataclass(frozen=True)
@@ -103,9 +50,26 @@ class StudySpec:
     seeds: tuple[int, ...] = (0,)
     references: tuple[str, ...] = REFERENCES
     preset: str = ""
-    search: Literal["grid", "optuna"] = "grid"
-    num_trials: int = 20  # of a search with Optuna: settings tried, each with every seed
-    target: str = "validation/absolute_error"  # what Optuna minimises; never the test split
+    search: Search = "grid"
+    num_trials: int = 20  # of a search: settings tried, each with every seed
+    # what a search looks for, never the test split; `pareto` weighs several against each other
+    target: str | Target | tuple[str | Target, ...] = ERROR
+    scheduler: Scheduler = "none"
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The targets; of `pareto` with only one, the code's floats and the seconds as well."""
+        given = (self.target,) if isinstance(self.target, str | Target) else self.target
+        found = tuple(t if isinstance(t, Target) else Target(t) for t in given)
+        if self.search == "pareto" and len(found) == 1:
+            found += tuple(Target(cost) for cost in COSTS if cost != found[0].name)
+        return found
+
+    @property
+    def num_settings(self) -> int | None:
+        """Settings that the axes and models allow; None where a range allows any number."""
+        sizes = [len(axis.values) for axis in self.axes if isinstance(axis, Axis)]
+        return math.prod(sizes) * len(self.models) if len(sizes) == len(self.axes) else None
 
     @property
     def conditional(self) -> tuple[str, ...]:
@@ -146,7 +110,7 @@ class StudySpec:
             "question": self.question,
             "expectation": self.expectation,
             "preset": self.preset,
-            "axes": [entry for axis in self.axes for entry in _axis_json(axis)],
+            "axes": [entry for axis in self.axes for entry in axis_json(axis)],
             "models": {name: dict(changes) for name, changes in self.models.items()},
             "control": next(iter(self.models)),
             "seeds": list(self.seeds),
@@ -154,22 +118,15 @@ class StudySpec:
             "search": self.search,
             "base": base,
         }
-        if self.search == "optuna":
-            content |= {"num_trials": self.num_trials, "target": self.target}
+        if self.search != "grid":
+            content["num_trials"] = self.num_trials
+        if self.search == "optuna" or self.scheduler != "none":
+            content["target"] = self.targets[0].to_json()
+        if self.search == "pareto":
+            content["targets"] = [target.to_json() for target in self.targets]
+        if self.scheduler != "none":
+            content["scheduler"] = self.scheduler
         return content
-
-
-def _axis_json(axis: Axis | Range) -> Iterator[dict[str, Any]]:
-    """One entry per path; paths that go together list their values in step and name each other."""
-    if isinstance(axis, Range):
-        yield {"path": axis.path, "values": [axis.low, axis.high], "is_log": axis.is_log}
-        return
-    for path in axis.paths:
-        others = [p for p in axis.paths if p != path]
-        values = [point[path] for point in axis.assignments()]
-        entry: dict[str, Any] = {"path": path, "values": values}
-        entry |= {"tied_to": others} if others else {}
-        yield entry | ({"is_conditional": True} if axis.is_conditional else {})
 
 
 @dataclass(frozen=True)
@@ -233,7 +190,81 @@ def check(spec: StudySpec) -> None:
     if len(set(paths)) < len(paths):
         raise ConfigError(f"the axes {paths} name a path twice: give it once")
     if spec.search == "grid" and any(isinstance(axis, Range) for axis in spec.axes):
-        raise ConfigError('a Range needs search="optuna": an enumerated study takes Axis')
+        raise ConfigError(
+            "a Range has no end of values, and a grid tries all of them: give --search random, "
+            "optuna or pareto, or an Axis"
+        )
+    _check_search(spec)
+    _check_scheduler(spec)
+
+
+def _check_search(spec: StudySpec) -> None:
+    _choice("search", spec.search, get_args(Search))
+    for target in spec.targets:
+        target.check()
+        if target.name.startswith("validation/"):
+            _require_validation(spec, target.name)
+    if spec.search == "grid":
+        return
+    if spec.num_trials < 1:
+        raise ConfigError(f"a search of {spec.num_trials} trials tries nothing: give --trials 1")
+    size = spec.num_settings
+    if spec.search == "random":
+        if size is not None and spec.num_trials > size:
+            raise ConfigError(
+                f"--trials {spec.num_trials} is more than the {size} settings of this design: "
+                "give fewer, or --search grid to train all of them"
+            )
+        return
+    if spec.search == "optuna" and len(spec.targets) > 1:
+        names = ", ".join(target.name for target in spec.targets)
+        raise ConfigError(f"--search optuna takes one target, not {names}: give --search pareto")
+    for path in (path for axis in spec.axes for path in axis.paths):
+        if path.startswith("evaluation."):
+            raise ConfigError(
+                f"axis {path!r} changes no training, so --search {spec.search} cannot tell its "
+                "values apart: give --search grid, which measures all of them from one training"
+            )
+
+
+def _check_scheduler(spec: StudySpec) -> None:
+    _choice("scheduler", spec.scheduler, get_args(Scheduler))
+    if spec.scheduler == "none":
+        return
+    alternative = "leave --scheduler asha out"
+    if spec.search == "grid":
+        raise ConfigError(
+            "--scheduler asha stops trainings early, and a grid needs every cell: give --search "
+            f"random or optuna, or {alternative}"
+        )
+    if spec.search == "pareto":
+        raise ConfigError(
+            "--scheduler asha looks at one curve, and would stop the small and the fast for being "
+            f"less accurate: give --search optuna, or {alternative}"
+        )
+    if not spec.targets[0].is_curve:
+        raise ConfigError(
+            f"--scheduler asha needs a learning curve as target, not {spec.targets[0].name!r}: "
+            f"name {ERROR}, or {alternative}"
+        )
+    if spec.base.runtime.num_workers:
+        raise ConfigError(
+            "--scheduler asha needs trainings that tell their curve as they go, which Ray Train "
+            f"workers do not: give --workers 0, or {alternative}"
+        )
+
+
+def _choice(option: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"unknown --{option} {given!r}: choose one of {', '.join(known)}")
+
+
+def _require_validation(spec: StudySpec, name: str) -> None:
+    is_used = spec.search in ("optuna", "pareto") or spec.scheduler != "none"
+    if is_used and not spec.base.runtime.validation_objects:
+        raise ConfigError(
+            f"a search by {name} needs a validation curve: set runtime.validation_objects above 0"
+        )
 
 
 def cells_at(

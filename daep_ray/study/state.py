@@ -13,6 +13,7 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.study import folder, search
 from daep_ray.study.collect import collect
 from daep_ray.study.command import commands
+from daep_ray.study.journal import Journal, Suggestion
 from daep_ray.study.spec import Cell, StudySpec, cells
 from daep_ray.study.store import Store
 from daep_ray.study.trial import Trial, trials
@@ -25,8 +26,9 @@ class StudyResult:
     out: Path
     tables: dict[str, pa.Table]
     num_trials: int
-    num_failed: int  # trials whose cells have no results
+    num_failed: int  # trials whose cells have no results, but should
     num_reused: int  # trials that the store had before
+    num_stopped: int = 0  # trials that a scheduler stopped early
 
 
 @dataclass(frozen=True)
@@ -40,37 +42,65 @@ class Study:
     store: Store
     address: str | None  # of a Ray cluster; None: a session of our own
     gpus_per_trial: float
+    num_retries: int  # of a trial that fails
     echo: Callable[[str], None]
 
     @property
-    def journal(self) -> search.Journal:
-        return search.Journal(self.out / "trials.jsonl")
+    def journal(self) -> Journal:
+        return Journal(self.out / "trials.jsonl")
 
     @property
     def num_searched(self) -> int:
-        """Settings that Optuna has still to try; 0 for an enumerated study."""
+        """Settings that a search has still to try; 0 for an enumerated study."""
         if self.spec.search == "grid":
             return 0
+        if self.spec.search == "random":
+            return len(self.to_try())
         return max(0, self.spec.num_trials - len(self.journal.ended()))
 
+    def to_try(self) -> list[Suggestion]:
+        """Settings that a search takes before it asks Optuna for more."""
+        if self.spec.search == "random":
+            ended = [end.suggestion for end in self.journal.ended()]
+            return [s for s in search.drawn(self.spec, self.shards.manifest) if s not in ended]
+        return [*self.journal.unfinished()]
+
     def design(self) -> list[Cell]:
-        """The cells: enumerated, or those of Optuna's suggestions so far."""
-        if self.spec.search == "optuna":
-            return self.journal.cells(self.spec, self.shards.manifest)
-        return cells(self.spec, self.shards.manifest)
+        """The cells: enumerated, drawn, or those of Optuna's suggestions so far."""
+        if self.spec.search == "grid":
+            return cells(self.spec, self.shards.manifest)
+        if self.spec.search == "random":
+            return search.planned(self.spec, self.shards.manifest)
+        return search.tried(self.spec, self.shards.manifest, self.journal)
+
+    def stopped(self) -> dict[str, str]:
+        """Where and why trainings were stopped early, by fingerprint."""
+        return {
+            trial.training: end.stopped
+            for end in (self.journal.ended() if self.spec.search != "grid" else [])
+            if end.stopped is not None
+            for trial in search.trials_of(self.spec, self.shards.manifest, end.suggestion)
+        }
 
     def lacks(self, trial: Trial) -> bool:
         return not all(self.store.has(cell) for cell in trial.cells)
 
     def missing(self) -> list[Trial]:
-        """Trials that the store lacks."""
-        return [trial for trial in trials(self.design()) if self.lacks(trial)]
+        """Trials that the store lacks and that were not stopped on purpose."""
+        lacking = [trial for trial in trials(self.design()) if self.lacks(trial)]
+        stopped = self.stopped() if lacking else {}
+        return [trial for trial in lacking if trial.training not in stopped]
+
+    def num_stopped(self) -> int:
+        """Trials that were stopped early and never finished, here or by another study."""
+        stopped = self.stopped()
+        return sum(t.training in stopped and self.lacks(t) for t in trials(self.design()))
 
     def write_tables(self) -> dict[str, pa.Table]:
         """Write OUT/tables: what there is, and what is missing."""
         design = self.design()
         how = commands(self.spec, design, self.shards.manifest, self.data)
-        return collect(design, self.store, self.out, how)
+        return collect(design, self.store, self.out, how, self.stopped())
 
     def has_run(self) -> bool:
         return (self.out / "run.json").is_file()

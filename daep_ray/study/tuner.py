@@ -7,17 +7,19 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import optuna
 from ray import tune
-from ray.tune.search.optuna import OptunaSearch
 
-from daep_ray.study import search, session
+from daep_ray.study import halving, search, session
 from daep_ray.study.cluster import scratch
+from daep_ray.study.journal import Journal
 from daep_ray.study.progress import Progress
 from daep_ray.study.state import Study
-from daep_ray.study.trainable import trainable
+from daep_ray.study.suggest import suggester
+from daep_ray.study.trainable import Wanted, trainable
 from daep_ray.study.trial import Trial
 from daep_ray.study.watch import Plan, Watch
+
+_NOTHING = Wanted()
 
 
 def enumerate_trials(study: Study, room: session.Resources, missing: Sequence[Trial]) -> None:
@@ -36,30 +38,20 @@ def enumerate_trials(study: Study, room: session.Resources, missing: Sequence[Tr
     )
 
 
-def search_settings(study: Study, room: session.Resources) -> None:
-    """Let Optuna suggest settings; each is trained with every seed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spec, journal, num_left = study.spec, study.journal, study.num_searched
-    sampler = OptunaSearch(
-        search.space(spec),
-        metric="target",
-        mode="min",
-        # the same seed again would repeat the first suggestions
-        seed=len(journal.ended()),
-        points_to_evaluate=journal.unfinished(),
-    )
-    for suggestion, value in journal.ended():
-        if value is not None:
-            sampler.add_evaluated_point(suggestion, value)
-    _tune(
+def search_settings(study: Study, room: session.Resources) -> set[str]:
+    """Train suggested settings, each with every seed; returns the trainings that failed."""
+    judged = study.spec.targets[0].name if study.spec.scheduler != "none" else None
+    targets = study.spec.targets if study.spec.search != "random" else ()
+    return _tune(
         study,
         room,
-        functools.partial(search.trials_of, spec, study.shards.manifest),
-        num_trials=num_left,
-        search_alg=sampler,
-        num_samples=num_left,
-        journal=journal,
-        target=spec.target,
+        functools.partial(search.trials_of, study.spec, study.shards.manifest),
+        num_trials=study.num_searched,
+        wanted=Wanted(targets, judged),
+        journal=study.journal,
+        search_alg=suggester(study),
+        scheduler=halving.scheduler(study),
+        num_samples=study.num_searched,
     )
 
 
@@ -69,17 +61,16 @@ def _tune(
     plan: Plan,
     *,
     num_trials: int,
+    wanted: Wanted = _NOTHING,
+    journal: Journal | None = None,
     param_space: dict[str, Any] | None = None,
-    search_alg: OptunaSearch | None = None,
-    num_samples: int = 1,
-    journal: search.Journal | None = None,
-    target: str | None = None,
-) -> None:
-    """Run Ray Tune; what becomes of its trials is in the store."""
+    **options: Any,
+) -> set[str]:
+    """Run Ray Tune; what becomes of its trials is in the store. Returns what failed."""
     num_slots = min(room.num_concurrent, num_trials)
     study.echo(f"{num_slots} at a time")
     run = tune.with_parameters(
-        trainable, plan=plan, data=study.shards.path.absolute(), store=study.store, target=target
+        trainable, plan=plan, data=study.shards.path.absolute(), store=study.store, wanted=wanted
     )
     watch = Watch(study, plan, Progress(num_trials, num_slots, study.echo), journal)
     with scratch(study) as folder:
@@ -87,20 +78,20 @@ def _tune(
             tune.with_resources(run, {"CPU": room.trial_cpus, "GPU": room.trial_gpus}),
             param_space=param_space,
             tune_config=tune.TuneConfig(
-                search_alg=search_alg,
-                num_samples=num_samples,
                 max_concurrent_trials=room.num_concurrent,
                 reuse_actors=True,  # a new process per trial would cost seconds
+                **options,
             ),
             run_config=tune.RunConfig(
                 name=study.out.name,
                 storage_path=folder.path,
                 storage_filesystem=folder.filesystem,
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=study.num_retries),
                 callbacks=[_Callback(watch)],
                 verbose=0,
             ),
         ).fit()
+    return watch.failed
 
 
 class _Callback(tune.Callback):
@@ -121,7 +112,12 @@ class _Callback(tune.Callback):
         self.watch.advance(trial.trial_id, result)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.watch.complete(trial.trial_id, trial.config, trial.last_result)
+        result = trial.last_result
+        if result.get("is_complete"):
+            return self.watch.complete(trial.trial_id, trial.config, result)
+        where = f"stopped at {result['num_objects']:,} objects"
+        reason = halving.sentence(self.watch.study, result)
+        return self.watch.stop(trial.trial_id, trial.config, where, reason)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.watch.fail(trial.trial_id, trial.config)

@@ -1,21 +1,21 @@
-"""What is done when a trial begins, goes on, ends or fails. Ray Tune's callback calls this.
+"""What is done when a trial begins, goes on, ends, fails, is stopped. Ray Tune's callback calls it.
 
 Out: lines for people, notes in the store, and for a search the journal.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from daep_ray.errors import StorageError
+from daep_ray.study.journal import Journal
 from daep_ray.study.progress import Progress
-from daep_ray.study.search import Journal
 from daep_ray.study.state import Study
 from daep_ray.study.summary import headline
 from daep_ray.study.trial import Trial
 
 Plan = Callable[[Mapping[str, Any]], list[Trial]]  # what Tune suggests -> trainings
-KILLED = "its worker process died twice (killed, or out of memory)"
 
 
 class Watch:
@@ -26,6 +26,7 @@ class Watch:
         self.plan = plan
         self.progress = progress
         self.journal = journal
+        self.failed: set[str] = set()  # trainings that failed for good, here and now
 
     def begin(self, key: str, suggestion: Mapping[str, Any]) -> None:
         if self.journal and key not in self.progress.begun:
@@ -34,6 +35,12 @@ class Watch:
 
     def advance(self, key: str, result: Mapping[str, Any]) -> None:
         self.progress.advance(key, result.get("share", 0.0))
+
+    def stop(self, key: str, suggestion: Mapping[str, Any], where: str, reason: str) -> None:
+        """A scheduler took it off: no result, no failure, never trained on by this study."""
+        self.progress.end(key, 0.0, where)
+        assert self.journal, "only a search stops trials"
+        self.journal.end(suggestion, None, stopped=reason)
 
     def complete(self, key: str, suggestion: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         todo = self._looked_at(suggestion)
@@ -46,15 +53,18 @@ class Watch:
                 gpus = self.study.gpus_per_trial
                 self.study.store.note_trial(trial.training, share, gpus)
         if self.journal:
-            self.journal.end(suggestion, result["target"])
+            values = result["values"]
+            self.journal.end(suggestion, values if all(map(math.isfinite, values)) else None)
 
     def fail(self, key: str, suggestion: Mapping[str, Any]) -> None:
         store, todo = self.study.store, self._looked_at(suggestion)
+        self.failed |= {trial.training for trial in todo if self.study.lacks(trial)}
+        killed = _killed(self.study.num_retries)
         for trial in todo:
             if self.study.lacks(trial) and store.failure(trial.training) is None:
-                store.note_failure(trial.training, KILLED, "")
+                store.note_failure(trial.training, killed, "")
         reasons = [store.failure(trial.training) for trial in todo]
-        self.progress.end(key, 0.0, f"failed: {next((r for r in reasons if r), KILLED)}")
+        self.progress.end(key, 0.0, f"failed: {next((r for r in reasons if r), killed)}")
         if self.journal:
             self.journal.end(suggestion, None)
 
@@ -72,3 +82,8 @@ class Watch:
     def _error(self, trial: Trial) -> float | None:
         results = dict(self.study.store.results(trial.cells[0]))
         return headline(results["metrics"]) if "metrics" in results else None
+
+
+def _killed(num_retries: int) -> str:
+    times = {0: "", 1: " twice"}.get(num_retries, f" {num_retries + 1} times")
+    return f"its worker process died{times} (killed, or out of memory)"

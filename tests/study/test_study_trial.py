@@ -12,8 +12,7 @@ from daep_ray.errors import DataError
 from daep_ray.settings import override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.study import trial as trial_module
-from daep_ray.study.search import Journal, cells_of, space
-from daep_ray.study.spec import Axis, Range, StudySpec, cells
+from daep_ray.study.spec import Axis, StudySpec, cells
 from daep_ray.study.store import Store
 from daep_ray.study.trial import Trial, in_one_sentence, run_trial, trials
 
@@ -110,45 +109,6 @@ def test_labels_say_what_runs(spec: StudySpec, manifest: Manifest) -> None:
     labels = [t.label for t in trials(cells(spec, manifest))]
     assert labels[0] == "daep 1 x 2 seed 0"
     assert labels[-3:] == ["pca 2 floats", "pca 4 floats", "mean"]
-
-
-def test_a_search_draws_models_axes_and_ranges(spec: StudySpec, manifest: Manifest) -> None:
-    search = replace(
-        spec, search="optuna", axes=(*spec.axes, Range("optimisation.clip_norm", 0.5, 2.0))
-    )
-    drawn = space(search)
-    assert sorted(drawn) == [
-        "model",
-        "model.bottleneck.length,model.bottleneck.width",
-        "optimisation.clip_norm",
-    ]
-    suggestion = {
-        "model": "vae",
-        "model.bottleneck.length,model.bottleneck.width": 1,
-        "optimisation.clip_norm": 0.75,
-    }
-    found = cells_of(search, manifest, suggestion)
-    assert [c.seed for c in found] == [0, 1]
-    assert found[0].num_floats == 4
-    assert found[0].config.optimisation.clip_norm == 0.75
-
-
-def test_the_journal_survives_a_kill(spec: StudySpec, manifest: Manifest, tmp_path: Path) -> None:
-    search = replace(spec, search="optuna", axes=(Range("optimisation.clip_norm", 0.5, 2.0),))
-    journal = Journal(tmp_path / "trials.jsonl")
-    assert (journal.ended(), journal.unfinished()) == ([], [])
-    points = [{"model": "vae", "optimisation.clip_norm": c} for c in (0.5, 1.5, 0.75)]
-    for point in points:
-        journal.begin(point)
-    journal.end(points[1], 0.3)
-    journal.begin(points[0])  # begun again after a kill
-    with journal.path.open("a") as file:
-        file.write('{"ended": {"mod')
-    journal.begin(points[2])  # a line cut by a kill spoils no other
-    assert journal.ended() == [(points[1], 0.3)]
-    assert journal.unfinished() == [points[0], points[2]]
-    found = journal.cells(search, manifest)
-    assert [c.model for c in found] == ["vae", "vae", "pca", "mean"]
 
 
 def test_the_reach_of_a_search_is_each_cells_own(
