@@ -7,11 +7,12 @@
     examples   measurements of a few test objects, chosen by percentile, and their draws
     profiles   residuals against each position: median, 16 and 84 %, count
     calibration  cell, modality, estimate, metric, axis, bin -> value, target, sd, count
+    ledger     what every training and every evaluation cost, one row each
     groups     cell, modality, estimate, metric, class or signal to noise -> value, sd, count
     confusion  cell, modality, truth, said -> share
     codes      cell, modality, split, object_id -> class, place on a map
 
-Two runs of one study with the same seeds differ in the columns of `PASSING` and in nothing else.
+Two runs of one study with the same seeds differ in what `is_passing` names and in nothing else.
 Neither torch nor Ray here: reports read these tables on a laptop.
 """
 
@@ -59,11 +60,29 @@ CURVES = pa.schema(
         ("value", pa.float64()),
     ]
 )
+LEDGER = pa.schema(
+    [
+        ("training", pa.string()),
+        ("cell", pa.string()),  # null: the training itself
+        ("what", pa.string()),  # training, evaluation
+        ("model", pa.string()),
+        ("seed", pa.int64()),  # null: a reference
+        ("state", pa.string()),  # done, failed, missing
+        ("num_objects", pa.int64()),  # samples seen in training, or measured
+        ("num_tokens", pa.int64()),  # their measurements
+        ("flop", pa.float64()),  # of matrix products, counted from the settings; null: a reference
+        ("seconds", pa.float64()),
+        ("seconds_gpu", pa.float64()),  # seconds x GPUs; null: an older store has not noted it
+        ("memory", pa.int64()),  # bytes, the most at a time
+        ("memory_gpu", pa.int64()),
+    ]
+)
 EVALUATED = tuple(evaluate_tables.SCHEMAS)  # what one evaluation gives, without the cell
-NAMES = ("cells", "curves", *EVALUATED)
+NAMES = ("cells", "curves", "ledger", *EVALUATED)
 SCHEMAS: dict[str, pa.Schema] = {
     "cells": CELLS,
     "curves": CURVES,
+    "ledger": LEDGER,
     **{
         name: schema.insert(0, pa.field("cell", pa.string()))
         for name, schema in evaluate_tables.SCHEMAS.items()
@@ -73,6 +92,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 # Sorted by these; examples and profiles keep their order within a cell, cells the design's order.
 KEYS: dict[str, tuple[str, ...]] = {
     "cells": (),
+    "ledger": (),
     "metrics": ("cell", "modality", "split", "estimate", "metric"),
     "objects": ("cell", "modality", "object_id", "estimate", "metric"),
     "curves": ("training", "num_objects", "name"),
@@ -84,14 +104,15 @@ KEYS: dict[str, tuple[str, ...]] = {
     "codes": ("cell", "modality", "split", "object_id"),
 }
 # Tables that a study of an older version does not have: empty, they are outside the identity.
-LATER = ("calibration", "groups", "confusion", "codes")
-# Columns that another run of the same study may change: times, and words about paths and places.
+LATER = ("calibration", "groups", "confusion", "codes", "ledger")
+# Columns that another run of the same study may change: times, memory, and words about paths and
+# places.
 PASSING = ("reason", "command")
 
 
 def is_passing(column: str) -> bool:
     """Whether a column is outside a table's identity."""
-    return column.startswith("seconds") or column in PASSING
+    return column.startswith(("seconds", "memory")) or column in PASSING
 
 
 def from_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
