@@ -121,6 +121,12 @@ class Objective(nn.Module):
         """Whether the sampler `one_step` means anything here (not for epsilon-prediction)."""
         return True
 
+    def is_judged_by_loss(self) -> bool:
+        """Whether its loss alone says what it has learnt: of a prior, that reconstructs as its
+        parent does, however far it is. One worker computes it, so no term may ask the others.
+        """
+        return False
+
     def aligned(self, batch: PackedBatch) -> Mapping[str, Tensor]:
         """(B, F) of length 1 per modality: what is compared when one modality searches another.
 

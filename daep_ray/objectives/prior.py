@@ -175,6 +175,9 @@ class Prior(Denoising):
     def has_one_step(self) -> bool:
         return self.parent.has_one_step()
 
+    def is_judged_by_loss(self) -> bool:
+        return True
+
     def sample(
         self,
         query: PackedBatch,

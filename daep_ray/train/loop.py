@@ -28,12 +28,11 @@ from daep_ray.stream.bins import Bin, Position
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.noise import Noise
 from daep_ray.stream.pack import layouts
-from daep_ray.train import checkpoint
+from daep_ray.train import checkpoint, validation
 from daep_ray.train.card import write_card
 from daep_ray.train.memory import peak_bytes, peak_gpu_bytes
 from daep_ray.train.optimiser import Optimiser, RunningAverage
 from daep_ray.train.progress import Curve, Line
-from daep_ray.train.validation import absolute_errors
 
 SAMPLES_FOR_CURVE = 256  # that an objective searches in at a point of the curve
 
@@ -115,9 +114,7 @@ def train(config: RunConfig, fitted: FittedRecipe, context: Context) -> Training
         item = next(stream)
         counters.seconds_data += time.perf_counter() - waiting
         batch = item.batch
-        if context.labels:
-            batch = replace(batch, label=context.labels(batch.sample_ids))
-        batch = batch.to(context.device)
+        batch = _labelled(batch, context)
         noise = Noise(config.seed, item.epoch, batch.sample_ids, context.device, item.step)
 
         total, terms = _reduce(parallel(batch, noise), context.world)
@@ -197,12 +194,19 @@ def _non_finite(item: Bin, terms: Mapping[str, float], folder: Path) -> str:
     )
 
 
+def _labelled(batch: PackedBatch, context: Context) -> PackedBatch:
+    """On the device, with the classes of its samples where the objective learns them."""
+    if context.labels:
+        batch = replace(batch, label=context.labels(batch.sample_ids))
+    return batch.to(context.device)
+
+
 def _write_point(context: Context, curve: Curve, average: RunningAverage, seen: int) -> None:
     extra: dict[str, float] = {}
     if context.validation:
         _remember(context, average, SAMPLES_FOR_CURVE)
-        for modality, error in absolute_errors(average.objective, context.validation).items():
-            extra["validation/absolute_error" + (f"/{modality}" if modality else "")] = error
+        shown = [_labelled(batch, context) for batch in context.validation]
+        extra = validation.point(average.objective, shown)
     point = curve.write(seen, extra)
     if context.report:
         context.report({"num_objects": seen, **point})

@@ -173,8 +173,7 @@ def training_samples(prepared: Prepared, device: str) -> Callable[[int], Iterato
 
 def validation_batches(prepared: Prepared, device: str) -> list[PackedBatch]:
     config = prepared.config
-    # a prior reconstructs as its parent does, whatever it has learnt
-    if config.runtime.validation_objects == 0 or prepared.parent is not None:
+    if config.runtime.validation_objects == 0:
         return []
     batches = evaluation_batches(
         prepared.shards,

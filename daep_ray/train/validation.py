@@ -1,8 +1,9 @@
-"""The learning curve's other half: reconstruction error on held-out validation objects.
+"""The learning curve's other half: held-out validation objects, on the same noise at every point.
 
-One decoding pass per object (the one-step estimate, or four solver steps where there is none):
-cheap, and comparable between models. Reports measure properly, on the test split. A masked
-autoencoder is shown a tenth of an object's values and judged by the others.
+The reconstruction error, or the loss of an objective that is judged by it (a prior's). One decoding
+pass per object (the one-step estimate, or four solver steps where there is none): cheap, and
+comparable between models. Reports measure properly, on the test split. A masked autoencoder is
+shown a tenth of an object's values and judged by the others.
 """
 
 import torch
@@ -14,6 +15,31 @@ from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.noise import Noise
 
 SHOWN = 0.1  # to an objective that asks for values, whatever its evaluation shows
+TURNS = 8  # times and noises per sample that a loss is averaged over
+
+
+def point(objective: Objective, batches: list[PackedBatch]) -> dict[str, float]:
+    """What stands under `validation/` at one point of the curve; nothing without batches."""
+    if not batches:
+        return {}
+    if objective.is_judged_by_loss():
+        return {"validation/loss": loss(objective, batches)}
+    errors = absolute_errors(objective, batches)
+    return {f"validation/absolute_error{'/' * bool(m)}{m}": error for m, error in errors.items()}
+
+
+@torch.inference_mode()
+def loss(objective: Objective, batches: list[PackedBatch]) -> float:
+    """The training's loss, its terms averaged over all samples and `TURNS` noises of each."""
+    sums: dict[str, list[float]] = {}
+    for batch in batches:
+        for turn in range(TURNS):
+            noise = Noise(0, turn, batch.sample_ids, _device(batch))
+            for name, term in objective.loss(batch, noise).terms.items():
+                both = sums.setdefault(name, [0.0, 0.0, term.coefficient])
+                both[0] += float(term.sum)
+                both[1] += float(term.weight)
+    return sum(c * s / max(weight, 1.0) for s, weight, c in sums.values())
 
 
 @torch.inference_mode()

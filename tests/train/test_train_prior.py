@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,11 @@ from daep_ray.pretrained import Autoencoder
 from daep_ray.settings import override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.bins import Position, evaluation_batches
-from daep_ray.train import checkpoint
+from daep_ray.train import checkpoint, validation
 from daep_ray.train.loop import Context, train
 from daep_ray.train.parent import beginning, class_codes
-from daep_ray.train.prepare import local_stream, prepare
+from daep_ray.train.prepare import local_stream, prepare, validation_batches
+from daep_ray.train.progress import read_curve
 from daep_ray.train.ray_worker import fit
 
 SMALL = {
@@ -153,6 +154,57 @@ def test_encoding_and_decoding_are_the_parents(trainings: Trainings) -> None:
     with torch.no_grad():
         codes = [t.objective.encode(batch).point for t in (parent, prior)]
     assert torch.equal(*codes)
+
+
+def validation_losses(folder: Path) -> list[float]:
+    return [p["validation/loss"] for p in read_curve(folder / "metrics.jsonl")]
+
+
+def test_a_prior_has_a_validation_curve(trainings: Trainings) -> None:
+    """Of held-out samples, their classes told, on the same noise at every point."""
+    points = read_curve(trainings.prior / "metrics.jsonl")
+    assert not any(name.startswith("validation/absolute") for p in points for name in p)
+    found = validation_losses(trainings.prior)
+    assert len(found) == len(points) > 3
+    prepared = prepare(prior_config(trainings.parent), trainings.data)
+    labels, ends = class_codes(prepared), checkpoint.load_model(trainings.prior)
+    assert labels is not None
+    batches = [replace(b, label=labels(b.sample_ids)) for b in validation_batches(prepared, "cpu")]
+    assert validation.loss(ends.objective, batches) == pytest.approx(found[-1], rel=1e-6)
+    # packed otherwise
+    parts = [
+        replace(b, label=labels(b.sample_ids))
+        for b, _ in evaluation_batches(
+            prepared.shards,
+            prepared.fitted,
+            ("photometry",),
+            "validation",
+            token_budget=1,
+            max_samples=prepared.config.runtime.validation_objects,
+        )
+    ]
+    assert len(parts) > len(batches)
+    assert validation.loss(ends.objective, parts) == pytest.approx(found[-1], rel=1e-5)
+    untold = [replace(b, label=None) for b in batches]
+    assert validation.loss(ends.objective, untold) != found[-1]
+
+
+def test_a_prior_of_noise_has_the_loss_of_knowing_nothing(trainings: Trainings) -> None:
+    """A denoiser that says 0 misses v = a epsilon - s x0, whose mean square is 1 for codes of
+    mean 0 and spread 1: an independent figure that the curve begins near."""
+    prepared = prepare(prior_config(trainings.parent), trainings.data)
+    objective = checkpoint.load_model(trainings.prior).objective
+    assert isinstance(objective, Prior)
+    for p in objective.denoiser.parameters():
+        p.data.zero_()
+    batches = [
+        b
+        for b, _ in evaluation_batches(
+            prepared.shards, prepared.fitted, ("photometry",), "train", token_budget=4096
+        )
+    ]
+    # 95 samples x 8 noises x 16 entries: 0.013 is a standard error
+    assert validation.loss(objective, batches) == pytest.approx(1.0, abs=0.05)
 
 
 class Killed(Exception):
