@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from daep_ray.shards.read import ShardFolder
-from daep_ray.study import folder, search
+from daep_ray.study import folder, search, tables
 from daep_ray.study.collect import collect
 from daep_ray.study.command import commands
 from daep_ray.study.journal import Journal, Suggestion
+from daep_ray.study.ledger import ledger
 from daep_ray.study.spec import Cell, StudySpec, cells
 from daep_ray.study.store import Store
 from daep_ray.study.trial import Trial, trials
@@ -99,8 +100,10 @@ class Study:
     def write_tables(self) -> dict[str, pa.Table]:
         """Write OUT/tables: what there is, and what is missing."""
         design = self.design()
+        costs = {"ledger": ledger(design, self.store, self.shards)}
+        tables.write(self.out / "tables", costs)
         how = commands(self.spec, design, self.shards.manifest, self.data)
-        return collect(design, self.store, self.out, how, self.stopped())
+        return collect(design, self.store, self.out, how, self.stopped()) | costs
 
     def has_run(self) -> bool:
         return (self.out / "run.json").is_file()
