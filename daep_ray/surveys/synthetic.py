@@ -10,6 +10,7 @@ the same to the last bit however many objects are asked for. Memory does not gro
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -76,21 +77,29 @@ MODALITIES = {
 
 
 class SyntheticSettings(Settings):
-    """With one modality chosen, every object has it; with both, some objects miss one."""
+    """With one modality chosen, every object has it; with both, some objects miss one.
+
+    `quality_spread`: each object's errors and noise are multiplied by a number of its own, from 1
+    to this, log-uniform: surveys whose objects differ in quality. 1 leaves everything as it is.
+    """
 
     num_objects: int = Field(2000, ge=1)
     seed: int = Field(0, ge=0, le=2**63 - 1)
     modalities: tuple[ModalityName, ...] = Field(("photometry", "spectrum"), min_length=1)
+    quality_spread: float = Field(1.0, ge=1, le=1000)
 
 
 def open_synthetic(source: Path | None, settings: SyntheticSettings) -> Survey:
     """The survey; nothing is computed before its records are read."""
     assert source is None
+    # what is as ever is not named: such a survey keeps the manifest, and the hash, that it had
+    unnamed = {"quality_spread"} if settings.quality_spread == 1 else set()
+    options = settings.model_dump(mode="json", exclude=unnamed)
     return Survey(
         format="synthetic",
         modalities=tuple(MODALITIES[m] for m in MODALITIES if m in settings.modalities),
         records=lambda: _records(settings),
-        source={"format": "synthetic", "options": settings.model_dump(mode="json"), "name": ""},
+        source={"format": "synthetic", "options": options, "name": ""},
     )
 
 
@@ -123,14 +132,21 @@ def _chunk(settings: SyntheticSettings, first: int) -> Iterator[Sample]:
     place = _place(photospheres, uniform["object"])
     # a survey knows the maximum to a day; phases are counted from there
     known_peak = place.peak_mjd + normal["object"][:, 7]
+    quality = settings.quality_spread ** uniform["object"][:, 5]
     observed: dict[str, tuple[Observed, Metadata]] = {}
     if "photometry" in settings.modalities:
         curves = photometry(photospheres, place, uniform["photometry"], normal["photometry"])
-        observed["photometry"] = curves, {"redshift": place.redshift, "peak": known_peak}
+        observed["photometry"] = (
+            _noisier(curves, quality),
+            {"redshift": place.redshift, "peak": known_peak},
+        )
     if "spectrum" in settings.modalities:
         single, phase = one_spectrum(photospheres, place, uniform["spectrum"], normal["spectrum"])
         phase -= (known_peak - place.peak_mjd) / (1 + place.redshift)
-        observed["spectrum"] = single, {"phase": phase, "redshift": place.redshift}
+        observed["spectrum"] = (
+            _noisier(single, quality),
+            {"phase": phase, "redshift": place.redshift},
+        )
     labels = _labels(photospheres, place)
     for k in range(min(_CHUNK, settings.num_objects - first)):
         name = f"synthetic-{settings.seed}-{first + k:06d}"
@@ -141,6 +157,13 @@ def _chunk(settings: SyntheticSettings, first: int) -> Iterator[Sample]:
             sequences={m: _sequence(m, *observed[m], k) for m in present},
             labels={label: values[k] for label, values in labels.items()},
         )
+
+
+def _noisier(observed: Observed, times: np.ndarray) -> Observed:
+    """Errors and noise (objects, points) multiplied by a number per object; by 1, bit for bit."""
+    noise, times = observed.value - observed.truth, times[:, None]
+    value = observed.value + (times - 1) * noise
+    return replace(observed, value=value, error=times * observed.error)
 
 
 def _present(modalities: tuple[str, ...], draw: float) -> tuple[str, ...]:

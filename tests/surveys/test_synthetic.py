@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 from astropy.modeling.physical_models import BlackBody
 from scipy.integrate import quad
+from scipy.stats import kstest
 
 from daep_ray.errors import ConfigError
 from daep_ray.sample import Sample
 from daep_ray.surveys import open_survey
 from daep_ray.surveys import synthetic_physics as physics
+from daep_ray.surveys.synthetic import _noisier
+from daep_ray.surveys.synthetic_observing import Observed
 from daep_ray.surveys.synthetic_physics import Parameters, band_fluxes, evolve, spectra
 
 IA = 0
@@ -172,6 +175,60 @@ def test_noise_has_the_stated_errors(many: list[Sample]) -> None:
         assert np.percentile(errors, 95) > 2 * np.percentile(errors, 5)  # heteroscedastic
 
 
+def test_objects_may_differ_in_quality() -> None:
+    """Errors and noise of an object times one number, log-uniform; all else stays."""
+    plain, spread = read(512), read(512, quality_spread=30.0)
+    factors = []
+    for one, other in zip(plain, spread, strict=True):
+        assert one.sample_id == other.sample_id
+        assert one.labels == other.labels
+        assert one.sequences.keys() == other.sequences.keys()
+        own = []
+        for modality, a in one.sequences.items():
+            b = other.sequences[modality]
+            assert a.error is not None
+            assert b.error is not None
+            np.testing.assert_array_equal(a.extras["truth"], b.extras["truth"])
+            np.testing.assert_array_equal(list(a.positions.values()), list(b.positions.values()))
+            own += (b.error / a.error).tolist()
+            noise, before = b.value - b.extras["truth"], a.value - a.extras["truth"]
+            np.testing.assert_allclose(noise, own[-1] * before, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(own, own[0], rtol=1e-12)
+        factors.append(own[0])
+    # 1.63 / sqrt(n) is the Kolmogorov-Smirnov distance that chance exceeds in 1 % of cases
+    assert kstest(np.log(factors) / np.log(30), "uniform").statistic < 1.63 / np.sqrt(512)
+
+
+def test_equal_quality_is_the_survey_as_ever() -> None:
+    """The same bits, and the same source, so the same manifest hash."""
+    for one, other in zip(read(130), read(130, quality_spread=1.0), strict=True):
+        for modality, sequence in one.sequences.items():
+            assert sequence.value.tobytes() == other.sequences[modality].value.tobytes()
+            assert sequence.error is not None
+            again = other.sequences[modality].error
+            assert again is not None
+            assert sequence.error.tobytes() == again.tobytes()
+    named = {"num_objects", "seed", "modalities"}
+    assert open_survey("synthetic", None, {"quality_spread": 1}).source["options"].keys() == named
+    other = open_survey("synthetic", None, {"quality_spread": 3}).source["options"]
+    assert other["quality_spread"] == 3
+
+
+@pytest.mark.parametrize("times", [1.0, 7.0])
+def test_noise_is_scaled_and_by_one_not_touched(times: float) -> None:
+    """Against the sum that the survey makes, truth + error x noise."""
+    rng = np.random.default_rng(0)
+    truth, error, noise = rng.normal(size=(3, 5, 40)) * 100
+    error = abs(error)
+    nothing = np.zeros_like(truth)
+    seen = Observed(nothing, truth, truth + error * noise, error, nothing > -1, nothing)
+    found = _noisier(seen, np.full(5, times))
+    np.testing.assert_allclose(found.value, truth + times * error * noise, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(found.error, times * error)
+    if times == 1:
+        assert found.value.tobytes() == seen.value.tobytes()
+
+
 def test_what_is_observed(many: list[Sample]) -> None:
     present = Counter(tuple(s.sequences) for s in many)
     assert set(present) == {("photometry",), ("spectrum",), ("photometry", "spectrum")}
@@ -232,7 +289,14 @@ def test_a_thousand_objects_per_second_on_one_core() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"num_objects": 0}, {"seed": -1}, {"modalities": []}, {"modalities": ["radio"]}]
+    "options",
+    [
+        {"num_objects": 0},
+        {"seed": -1},
+        {"modalities": []},
+        {"modalities": ["radio"]},
+        {"quality_spread": 0.5},
+    ],
 )
 def test_wrong_options_are_one_sentence(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError) as error:
