@@ -122,9 +122,13 @@ def gains(
         DataError: no object of the rare class is left, or none is held out.
     """
     rare = str(left_out.classes[0])
+    assert (left_out.classes == rare).all()
     for objects, where in ((few, "training"), (held_out, "held-out")):
         if rare not in objects.classes:
-            raise DataError(f"no {where} object has the class {rare!r}: choose another")
+            raise DataError(
+                f"no {where} object with {few.modality} has the class {rare!r}: choose another, or "
+                "keep more"
+            )
     for arm, objects in arms(few, left_out, generators):
         classifier = train_classifier(objects, layout, config)
         said = classifier.predict(held_out)
