@@ -167,7 +167,7 @@ EVERYWHERE = (
     "The paper does not say whether its error is of one draw or of the mean of draws (D24), nor "
     "in which unit. Ours is of the mean; that of one draw stands beside it.",
     "The paper's masked autoencoder has the shown values copied before errors are taken (D7), and "
-    "is trained to copy (D4). Ours is judged by hidden values, in the column 'shown copied' by all.",
+    "is trained to copy (D4). Ours is judged by hidden values, under 'shown copied' by all.",
     "The paper's VAE gets flux and wavelength the wrong way round (D15), with beta 0.1 of a sum "
     "over points; ours does not, and beta is tuned.",
     "The paper's probe fits 30 % of the test objects once, codes unscaled (D22), with dropout "
