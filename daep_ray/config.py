@@ -28,6 +28,9 @@ from daep_ray.stream.recipe import Recipe, default_recipe, recipe_identity
 
 # Raised whenever code changes numbers: results of another version are never mixed in.
 SCIENCE_VERSION = 1
+# Raised whenever an evaluation measures more, or otherwise: trainings stay, evaluations are made
+# anew. 2: conformal intervals, lines of spectra, a Gaussian process through the other points.
+EVALUATION_VERSION = 2
 
 
 class MuonConfig(Settings):
@@ -84,6 +87,9 @@ class EvaluationConfig(Settings):
     sampler: SamplerConfig = DPMSolverConfig(num_steps=10)
     num_draws: int = Field(8, ge=1)
     max_objects: int = Field(200, ge=1)
+    # of the validation split, at most `max_objects`, that conformal intervals are calibrated on,
+    # each a prediction more; 0: no such intervals
+    num_conformal_objects: int = Field(100, ge=0)
     token_budget: int = Field(8192, ge=1)  # measurements in one pass; larger for a GPU
     probe_label: str | None = "class"  # None: no probe
     # converged fits on several splits, or the published code's one (`evaluate/published_probe.py`);
@@ -174,7 +180,7 @@ def evaluation_fingerprint(config: RunConfig, training: str) -> str:
     settings = config.evaluation.model_dump(mode="json", exclude=unused)
     whole = config.model_dump(mode="json")
     own = {path: _setting(whole, path) for path in config.objective.unread.in_training}
-    return canonical_hash([training, settings, *([own] if own else [])])
+    return canonical_hash([EVALUATION_VERSION, training, settings, *([own] if own else [])])
 
 
 def ignores(config: RunConfig, path: str) -> bool:

@@ -5,15 +5,17 @@ nothing heavy, because reports read it.
 
 Estimates of a reconstruction, told apart everywhere: `one_draw` (the error of a single draw,
 averaged over the draws), `mean_of_draws` (the error of the mean of K draws), `one_step` (one
-network evaluation, no sampling), `reference` (PCA or the training mean), `probe` (a classifier
-on codes). With several modalities `from_photometry` (and so on) is the mean of K draws, or the
-reference, from the code of that modality alone, over the samples that have both; recall@k there is
-the share of those samples whose own sequence that modality finds among the first k. A masked
-autoencoder is shown a share of the values: its errors are taken over the others, and once more over
-all of them, the shown ones copied, as published (`shown_copied`).
+network evaluation, no sampling), `reference` (PCA, the training mean, or a Gaussian process that
+predicts each point of a light curve from the others), `probe` (a classifier on codes). With several
+modalities `from_photometry` (and so on) is the mean of K draws, or the reference, from the code of
+that modality alone, over the samples that have both; recall@k there is the share of those samples
+whose own sequence that modality finds among the first k. A masked autoencoder is shown a share of
+the values: its errors are taken over the others, and once more over all of them, the shown ones
+copied, as published (`shown_copied`).
 
 Beside them: `draws` (what the K draws say together: coverage, width, CRPS, ranks; those told from
-one modality under `from_<modality>`), `probe_<label>` (a number told from the code),
+one modality under `from_<modality>`), `conformal` (intervals about the point estimate, calibrated
+on objects set aside; `conformal_from_<modality>`), `probe_<label>` (a number told from the code),
 `network_probe` (a small network instead of the straight line), `clusters` (of codes, found without
 their classes).
 """
@@ -25,8 +27,9 @@ from dataclasses import dataclass
 class Metric:
     """How a number is shown: unit `z` (standardised), `physical`, `label`, `fraction`, `count`.
 
-    `label` is the unit of the label that is told. What has a sign or a target (`bias_before_peak`,
-    `rank_bias`, coverage) is best near it, whatever `is_lower_better` says.
+    Angstrom are those of the rest frame. `label` is the unit of the label that is told. What has a
+    sign or a target (`bias_before_peak`, `line_width_bias`, `rank_bias`, coverage) is best near it,
+    whatever `is_lower_better` says.
     """
 
     title: str
@@ -60,6 +63,9 @@ METRICS: dict[str, Metric] = {
     "rank_spread": Metric("rank spread", "fraction", is_lower_better=True),
     "fine_residual_power": Metric("residual power, finest", "fraction", is_lower_better=True),
     "fine_power": Metric("power, finest", "fraction", is_lower_better=False),
+    "line_width_error": Metric("equivalent width error", "Angstrom", is_lower_better=True),
+    "line_width_bias": Metric("equivalent width bias", "Angstrom", is_lower_better=True),
+    "line_centroid_error": Metric("line centroid error", "Angstrom", is_lower_better=True),
     "recall_at_1": Metric("recall@1", "fraction", is_lower_better=False),
     "recall_at_1_chance": Metric("recall@1 by chance", "fraction", is_lower_better=False),
     "recall_at_10": Metric("recall@10", "fraction", is_lower_better=False),

@@ -35,6 +35,7 @@ from daep_ray.stream.flat import FlatSequence
 Halves = dict[int, float]  # half width by level in per cent; a level out of reach is left out
 HalfWidths = dict[tuple[str, str], Halves]  # by modality and name of the interval in tables
 
+CALIBRATED_ON = "validation"  # the split whose objects are set aside
 _ROUNDING = 1e-12  # of a sum of weights
 
 

@@ -21,9 +21,11 @@ Angstrom, is no matter for the difference of two such widths.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from daep_ray.evaluate.over_objects import OverObjects
 from daep_ray.evaluate.phases import PHASE
 from daep_ray.evaluate.reconstruction import COPIED, DRAWS_FROM
 from daep_ray.sample import Modality
@@ -31,6 +33,7 @@ from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
 
 WIDTH, BIAS, CENTROID = "line_width_error", "line_width_bias", "line_centroid_error"
+AXIS = "line"  # in the table `groups`
 REDSHIFT = "redshift"
 HALF_SIDE = 25.0  # Angstrom: flux at a found side is the mean this far about it
 FEWEST = 8  # measurements within a line
@@ -108,13 +111,14 @@ def line_errors(
     truth = fitted.invert_value(modality, flat.value, flat) + offset
     fluxes = {e: fitted.invert_value(modality, v, flat) + offset for e, v in told.items()}
     shape = (flat.num_samples, len(wanted))
-    found: dict[tuple[str, str], np.ndarray] = {}
+    names = [(estimate, metric) for estimate in told for metric in (WIDTH, BIAS, CENTROID)]
+    found = {key: np.full(shape, np.nan) for key in names}
     for i, (low, high) in enumerate(zip(flat.offsets[:-1], flat.offsets[1:], strict=True)):
         order = low + np.argsort(wavelength[low:high], kind="stable")
         own = {e: flux[:, order] for e, flux in fluxes.items()}
         for place, line in enumerate(wanted):
             for key, value in _errors(line, wavelength[order], truth[order], own):
-                found.setdefault(key, np.full(shape, np.nan))[i, place] = value
+                found[key][i, place] = value
     return {key: column for k, v in found.items() for key, column in _columns(k, v, wanted)}
 
 
@@ -128,6 +132,31 @@ def _columns(
     yield key, np.where(count, total / np.maximum(count, 1), np.nan)
     for place, line in enumerate(wanted):
         yield (estimate, f"{metric}:{line.name}"), values[:, place]
+
+
+def over_lines(errors: OverObjects) -> OverObjects:
+    """Of what `line_errors` found, the means over lines that anything was measured of."""
+    kept = {k: m for k, m in errors.columns.items() if ":" not in k[1] and m.count}
+    return OverObjects(errors.num_objects, kept)
+
+
+def line_rows(errors: OverObjects, modality: Modality) -> Iterator[dict[str, Any]]:
+    """Rows of the table `groups`, line by line: Angstrom; `low` and `high` are about its place."""
+    places = {line.name: line for line in lines_of(modality)}
+    for (estimate, metric), moments in errors.columns.items():
+        what, _, name = metric.partition(":")
+        if name and moments.count:
+            yield {
+                "estimate": estimate,
+                "metric": what,
+                "axis": AXIS,
+                "name": name,
+                "low": places[name].blue[0],
+                "high": places[name].red[1],
+                "value": moments.mean,
+                "sd": moments.sd,
+                "count": moments.count,
+            }
 
 
 def rest_wavelengths(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.ndarray:

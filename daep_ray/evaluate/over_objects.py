@@ -13,7 +13,7 @@ import numpy as np
 
 ColumnName = tuple[str, str]  # (estimate, metric)
 Kind = tuple[str, str, str]  # what, a modality and what it is told from, "" for all
-ERRORS, BIASES, DETAILS = "errors", "biases", "details"
+ERRORS, BIASES, DETAILS, LINES = "errors", "biases", "details", "lines"
 
 
 @dataclass(frozen=True)

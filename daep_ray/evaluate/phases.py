@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from daep_ray.evaluate.calibration import LEVELS, target
+from daep_ray.evaluate.intervals import is_of_intervals, promised
 from daep_ray.evaluate.over_objects import OverObjects
 from daep_ray.evaluate.reconstruction import SortedErrors
 from daep_ray.stream.fitted import FittedRecipe
@@ -62,12 +63,14 @@ def phase_rows(found: Mapping[float, OverObjects], num_draws: int) -> Iterable[d
                     "low": centre - HALF_WIDTH,
                     "high": centre + HALF_WIDTH,
                     "value": moments.mean,
-                    "target": _target(metric, num_draws),
+                    "target": _target(estimate, metric, num_draws),
                     "sd": moments.sd,
                     "count": moments.count,
                 }
 
 
-def _target(metric: str, num_draws: int) -> float | None:
+def _target(estimate: str, metric: str, num_draws: int) -> float | None:
+    if is_of_intervals(estimate):
+        return promised(metric)
     name, _, level = metric.rpartition("_")
     return target(num_draws, int(level)) if name == "coverage" else None

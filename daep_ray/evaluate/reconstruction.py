@@ -112,13 +112,17 @@ class SortedErrors:
         )
 
     def per_object(self) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
-        """Object ids (O,), sorted, and each column's mean over an object's samples (O,)."""
+        """Object ids (O,), sorted, and each column's mean over an object's samples (O,).
+
+        A sample without a number (NaN) does not count; NaN for an object that has no other.
+        """
         objects, of_sample = np.unique(self.object_ids, return_inverse=True)
-        counts = np.bincount(of_sample, minlength=len(objects))
-        means = {
-            key: np.bincount(of_sample, values, len(objects)) / counts
-            for key, values in self.columns.items()
-        }
+        means = {}
+        for key, values in self.columns.items():
+            is_known = ~np.isnan(values)
+            counts = np.bincount(of_sample, is_known, len(objects))
+            sums = np.bincount(of_sample, np.where(is_known, values, 0.0), len(objects))
+            means[key] = np.where(counts, sums / np.maximum(counts, 1), np.nan)
         return objects, means
 
     def over_objects(self) -> OverObjects:

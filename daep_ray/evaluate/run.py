@@ -17,11 +17,13 @@ import pyarrow.compute as pc
 import torch
 
 from daep_ray.config import EvaluationConfig
+from daep_ray.evaluate.conformal import CALIBRATED_ON, Calibrator, HalfWidths
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.fits import check_fits
 from daep_ray.evaluate.groups import about
 from daep_ray.evaluate.maps import map_rows
 from daep_ray.evaluate.model import Measured, Model
+from daep_ray.evaluate.other_points import fit_other_points
 from daep_ray.evaluate.over_objects import ERRORS, Kind
 from daep_ray.evaluate.probes import probes
 from daep_ray.evaluate.profiles import edges_of
@@ -34,7 +36,7 @@ from daep_ray.evaluate.sums import Sums
 from daep_ray.evaluate.tables import Tables, table
 from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
-from daep_ray.stream.bins import Blocks
+from daep_ray.stream.bins import Blocks, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.pack import pack
 from daep_ray.train.checkpoint import Trained
@@ -55,20 +57,25 @@ def evaluate(trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig
 
 
 def evaluate_reference(
-    kind: Literal["pca", "mean"],
+    kind: Literal["pca", "mean", "gp"],
     num_floats: int | None,
     folder: ShardFolder,
     fitted: FittedRecipe,
     modalities: tuple[str, ...],
     evaluation: EvaluationConfig,
 ) -> Tables:
-    """The tables of PCA with `num_floats` floats, or of the training mean (`num_floats` unused).
+    """The tables of PCA with `num_floats` floats, of the training mean, or of a Gaussian process
+    that predicts each point of a light curve from the others (both without `num_floats`).
 
     Raises:
-        DataError: the data do not fit the recipe, or a split is empty.
+        DataError: the data do not fit the recipe, a split is empty, or a Gaussian process is asked
+            for where nothing has a time.
     """
     budget = evaluation.token_budget
     run = Run(folder, fitted, tuple(modalities), evaluation, budget)
+    if kind == "gp":
+        others = fit_other_points(folder, fitted, run.modalities, budget)
+        return run.measure(others, has_codes=False)
     size = (num_floats or 0) if kind == "pca" else 0
     reference = fit_reference(size, folder, fitted, run.modalities, budget)
     return run.measure(reference, has_codes=size > 0)
@@ -79,6 +86,7 @@ class Prepared:
     """What the first batch needs, the same for every part of a survey; small."""
 
     edges: Mapping[str, np.ndarray]  # of position bins, by modality, z units
+    half_widths: HalfWidths  # of conformal intervals, z units
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Run:
 
     def measure(self, model: Measured, has_codes: bool) -> Tables:
         """All tables of one model."""
-        sums, blocks = self.sums(self.prepare()), self.blocks()
+        sums, blocks = self.sums(self.prepare(model)), self.blocks()
         for number in range(len(blocks)):
             for batch, rows in blocks.batches(number):
                 self.add(sums, model, batch, rows)
@@ -133,25 +141,42 @@ class Run:
         for number in range(len(blocks)):
             yield from blocks.batches(number)
 
-    def prepare(self) -> Prepared:
-        """Bins at quantiles of the positions of a fair subset."""
+    def prepare(self, model: Measured) -> Prepared:
+        """Bins at quantiles of the positions of a fair subset; intervals of objects set aside."""
         positions: dict[str, list[np.ndarray]] = {m: [np.zeros(0)] for m in self.modalities}
         for batch, _ in self.fair(SAMPLES_FOR_EDGES):
             for m in self.modalities:
                 positions[m].append(batch.sequences[m].position[:, 0].double().numpy())
-        return Prepared({m: edges_of(np.concatenate(parts)) for m, parts in positions.items()})
+        edges = {m: edges_of(np.concatenate(parts)) for m, parts in positions.items()}
+        return Prepared(edges, self._half_widths(model))
+
+    @torch.inference_mode()
+    def _half_widths(self, model: Measured) -> HalfWidths:
+        """Of the validation split; none without one, or where that is not set aside itself."""
+        settings, calibrator = self.evaluation, Calibrator()
+        most = min(settings.max_objects, settings.num_conformal_objects)
+        counts = self.folder.manifest.counts.get(CALIBRATED_ON)
+        if settings.split != "test" or not most or counts is None or not counts.num_samples:
+            return {}
+        where = (self.folder, self.fitted, self.modalities, CALIBRATED_ON, self.token_budget)
+        for batch, rows in evaluation_batches(*where, max_samples=most):
+            estimates, hidden = model.predict(batch), model.hidden(batch)
+            flats = self.fitted.apply(rows, self.modalities)
+            for m in estimates:
+                calibrator.add(ids_of(rows), flats, m, estimates[m], hidden.get(m))
+        return calibrator.half_widths()
 
     def sums(self, prepared: Prepared) -> Sums:
         """Nothing measured yet."""
         settings = self.evaluation
-        known = (prepared.edges, settings.split, settings.num_draws)
+        known = (prepared.edges, settings.split, settings.num_draws, prepared.half_widths)
         return Sums(self.fitted, self.modalities, *known)
 
     def add(self, sums: Sums, model: Measured, batch: PackedBatch, rows: pa.Table) -> None:
         """Measure a batch."""
         estimates, hidden = model.predict(batch), model.hidden(batch)
         flats = self.fitted.apply(rows, self.modalities)
-        for m in self.modalities:
+        for m in estimates:
             groups = about(self.fitted, rows, m, self.evaluation.probe_label)
             sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m), groups)
 

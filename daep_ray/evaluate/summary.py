@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from daep_ray.evaluate.calibration import Calibration
 from daep_ray.evaluate.detail import finest, scale_rows
 from daep_ray.evaluate.groups import by_group, group_rows
-from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind, OverObjects
+from daep_ray.evaluate.intervals import IntervalSums
+from daep_ray.evaluate.lines import line_rows, over_lines
+from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, LINES, Kind, OverObjects
 from daep_ray.evaluate.phases import PHASE, by_phase, phase_rows
 from daep_ray.evaluate.reconstruction import SortedErrors, metric_rows
 
@@ -50,12 +52,17 @@ class Summary:
         kinds = in_order(self.over, sums.modalities)
         for kind in kinds:
             if kind[0] != DETAILS:
-                yield from metric_rows(kind[1], sums.split, self.over[kind])
+                over = self.over[kind]
+                told = over_lines(over) if kind[0] == LINES else over
+                yield from metric_rows(kind[1], sums.split, told)
         for modality, name, calibration in _calibrations(sums):
             for metric, value in calibration.summary():
                 count = int(calibration.ranks.sum())
                 row = {"estimate": name, "metric": metric, "value": value, "count": count}
                 yield {"modality": modality, "split": sums.split, **row}
+        for modality, name, intervals in _intervals(sums):
+            for row in intervals.summary():
+                yield {"modality": modality, "split": sums.split, "estimate": name, **row}
         for kind in kinds:
             for row in finest(scale_rows(self.over[kind])) if kind[0] == DETAILS else ():
                 yield {"modality": kind[1], "split": sums.split, **row}
@@ -71,6 +78,9 @@ class Summary:
                 yield modality, {"estimate": name, **row}
             for row in calibration.rank_rows():
                 yield modality, {"estimate": name, **row}
+        for modality, name, intervals in _intervals(sums):
+            for row in intervals.position_rows(sums.fitted, modality):
+                yield modality, {"estimate": name, **row}
         kinds = in_order(self.over, sums.modalities)
         for kind in kinds:
             phases = {float(at): o for (axis, at), o in self._bins(kind).items() if axis == PHASE}
@@ -85,6 +95,10 @@ class Summary:
         for modality in sums.modalities:
             for row in group_rows(self._bins((ERRORS, modality, ""))):
                 yield {"modality": modality, "split": sums.split, **row}
+        for kind in in_order(self.over, sums.modalities):
+            declared = sums.fitted.modalities[kind[1]]
+            for row in line_rows(self.over[kind], declared) if kind[0] == LINES else ():
+                yield {"modality": kind[1], "split": sums.split, **row}
 
     def _bins(self, kind: Kind) -> dict[Bin, OverObjects]:
         return {place: over for (k, place), over in self.binned.items() if k == kind}
@@ -116,4 +130,11 @@ def _calibrations(sums: "Sums") -> Iterator[tuple[str, str, Calibration]]:
     """Modality, estimate and bins."""
     for (_, modality, estimate), counted in sums.counted.items():
         if isinstance(counted, Calibration):
+            yield modality, estimate, counted
+
+
+def _intervals(sums: "Sums") -> Iterator[tuple[str, str, IntervalSums]]:
+    """Modality, estimate and bins."""
+    for (_, modality, estimate), counted in sums.counted.items():
+        if isinstance(counted, IntervalSums):
             yield modality, estimate, counted

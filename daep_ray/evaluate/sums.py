@@ -3,14 +3,14 @@
 In: every batch's standardised arrays and a model's estimates of them. Out: a few numbers per
 sample (`samples`) and sums per bin (`counted`), of which `summary.py` makes the rows of tables.
 Memory does not grow with measurements, nothing depends on how samples are packed, and both halves
-can be taken of parts of a survey and put together (`parts_of_sums.py`).
+can be taken of parts of a survey and put together (`blocks.py`).
 
 A new metric is one of three: a number per sample under a kind that is there, or under a kind of its
 own (`_of(...).add`; `metrics` then tells its mean and sd over objects), or a thing that counts
 (`COUNTED`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,8 +18,11 @@ import numpy as np
 
 from daep_ray.evaluate.before_peak import biases, is_before_peak
 from daep_ray.evaluate.calibration import Calibration, drawn, judge
+from daep_ray.evaluate.conformal import HalfWidths, conformal
 from daep_ray.evaluate.detail import powers
-from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, Kind
+from daep_ray.evaluate.intervals import SPREAD, ByPoint, IntervalSums, normal
+from daep_ray.evaluate.lines import line_errors
+from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, LINES, Kind
 from daep_ray.evaluate.phases import PHASE, phases_of
 from daep_ray.evaluate.profiles import Profile
 from daep_ray.evaluate.reconstruction import (
@@ -33,7 +36,7 @@ from daep_ray.evaluate.reconstruction import (
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
 
-CALIBRATION, PROFILE = "calibration", "profile"
+CALIBRATION, INTERVALS, PROFILE = "calibration", "intervals", "profile"
 
 
 class Counted(Protocol):
@@ -53,6 +56,7 @@ class Sums:
     edges: Mapping[str, np.ndarray]  # of position bins, by modality, z units
     split: str
     num_draws: int
+    half_widths: HalfWidths = field(default_factory=dict)  # of conformal intervals
     samples: dict[Kind, SampleErrors] = field(default_factory=dict)
     counted: dict[Kind, Counted] = field(default_factory=dict)  # what, modality, estimate
 
@@ -74,17 +78,24 @@ class Sums:
         if phases is not None:
             groups[PHASE] = phases
         self.profile(modality).add(flat, central(estimates) - flat.value, hidden)
-        for source, told in by_source(estimates).items():
+        for source, said in by_source(estimates).items():
+            told = {name: values for name, values in said.items() if name != SPREAD}
             origin = flats[source] if source else None
             errors = sample_errors(self.fitted, modality, flat, told, hidden)
             is_told = None if origin is None else np.repeat(origin.lengths > 0, flat.lengths)
+            by_point: dict[str, ByPoint] = {}
             for name, draws in drawn(told):
                 judged = judge(draws, flat.value)
                 self.calibration(modality, name).add(flat, judged, _both(hidden, is_told))
-                errors |= {
-                    (name, metric): sample_means(values, flat.offsets, hidden)
-                    for metric, values in judged.by_point().items()
-                }
+                by_point[name] = judged.by_point()
+            for name, covered in self._intervals(modality, said, flat.value):
+                self.intervals(modality, name).add(flat, covered, _both(hidden, is_told))
+                by_point[name] = covered
+            errors |= {
+                (name, metric): sample_means(values, flat.offsets, hidden)
+                for name, metrics in by_point.items()
+                for metric, values in metrics.items()
+            }
             self._of(ERRORS, modality, source).add(ids, flat, errors, origin, groups)
             is_before = is_before_peak(self.fitted, modality, flat, hidden)
             if is_before is not None:
@@ -93,6 +104,16 @@ class Sums:
             seen = flat if hidden is None else flat.where(hidden)
             shown = told if hidden is None else {e: v[:, hidden] for e, v in told.items()}
             self._of(DETAILS, modality, source).add(ids, seen, powers(seen, shown), origin)
+            if lines := line_errors(self.fitted, modality, seen, shown):
+                self._of(LINES, modality, source).add(ids, seen, lines, origin)
+
+    def _intervals(
+        self, modality: str, said: Mapping[str, np.ndarray], truth: np.ndarray
+    ) -> Iterator[tuple[str, ByPoint]]:
+        """(name in tables, numbers per measurement) of intervals that are not of draws."""
+        if SPREAD in said:
+            yield "reference", normal(central(said), said[SPREAD][0], truth)
+        yield from conformal(self.half_widths, modality, said, truth)
 
     def _of(self, kind: str, modality: str, source: str) -> SampleErrors:
         return self.samples.setdefault((kind, modality, source), SampleErrors())
@@ -101,6 +122,12 @@ class Sums:
         """The bins of an estimate's draws."""
         found = self.counter((CALIBRATION, modality, estimate))
         assert isinstance(found, Calibration)
+        return found
+
+    def intervals(self, modality: str, estimate: str) -> IntervalSums:
+        """The bins of intervals that are not of draws."""
+        found = self.counter((INTERVALS, modality, estimate))
+        assert isinstance(found, IntervalSums)
         return found
 
     def profile(self, modality: str) -> Profile:
@@ -115,6 +142,10 @@ class Sums:
             self.counted[kind] = COUNTED[kind[0]](self, kind[1])
         return self.counted[kind]
 
+    def arrays(self) -> dict[Kind, dict[str, np.ndarray]]:
+        """All that was counted."""
+        return {kind: counted.arrays() for kind, counted in self.counted.items()}
+
     def sorted(self) -> dict[Kind, SortedErrors]:
         """The numbers per sample; a kind without a sample is left out."""
         return {kind: errors.sorted() for kind, errors in self.samples.items() if errors.sample_ids}
@@ -127,6 +158,7 @@ def _profile(sums: Sums, modality: str) -> Profile:
 
 COUNTED: dict[str, Callable[[Sums, str], Counted]] = {
     CALIBRATION: lambda sums, modality: Calibration(sums.edges[modality], sums.num_draws),
+    INTERVALS: lambda sums, modality: IntervalSums(sums.edges[modality]),
     PROFILE: _profile,
 }
 

@@ -7,7 +7,7 @@ profiles   the residual (reconstruction - truth, z units) against the first posi
 calibration
            numbers by bin, z units: what draws cover, how wide they are and their CRPS by position
            and phase, the rank histogram, errors by phase, power by scale
-groups     errors by group of objects: by class, by signal to noise
+groups     errors by group of objects: by class, by signal to noise; of spectra by named line
 confusion  which class the linear probe says of which, shares of the true class
 codes      a map of the codes: one point per object of the training split and the evaluated one
 
@@ -75,7 +75,9 @@ SCHEMAS: dict[str, pa.Schema] = {
         {
             "modality": pa.string(),
             "split": pa.string(),
-            "estimate": pa.string(),  # "draws": all draws together; else as in `metrics`
+            # "draws": all draws together; "conformal": intervals about the point estimate; else as
+            # in `metrics`, coverage and width of "reference" those of a Gaussian process
+            "estimate": pa.string(),
             "metric": pa.string(),
             # what the bin is of: "position" (the first, its unit), "phase" (its unit), "rank" (of
             # the truth, 0 to the number of draws), "scale" (measurements)
@@ -94,9 +96,9 @@ SCHEMAS: dict[str, pa.Schema] = {
             "split": pa.string(),
             "estimate": pa.string(),
             "metric": pa.string(),
-            "axis": pa.string(),  # "class", "signal_to_noise"
-            "name": pa.string(),  # of the class; else null
-            "low": pa.float64(),  # of the bin of signal to noise; else null
+            "axis": pa.string(),  # "class", "signal_to_noise", "line"
+            "name": pa.string(),  # of the class or line; else null
+            "low": pa.float64(),  # of the bin of signal to noise, of the line (Angstrom); else null
             "high": pa.float64(),  # null: without end
             "value": pa.float64(),
             "sd": pa.float64(),  # over objects

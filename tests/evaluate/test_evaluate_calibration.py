@@ -194,7 +194,8 @@ def test_an_evaluation_of_gaussian_draws_about_the_truth(
 
 
 def test_what_has_no_draws_has_no_calibration(folder: ShardFolder, fitted: FittedRecipe) -> None:
-    mean = evaluate_reference("mean", None, folder, fitted, ("photometry",), settings())
+    alone = settings(num_conformal_objects=0)
+    mean = evaluate_reference("mean", None, folder, fitted, ("photometry",), alone)
     assert set(mean["calibration"]["axis"].to_pylist()) == {"scale"}
     few = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=2))
     assert "draws" not in few["metrics"]["estimate"].to_pylist()

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtri
 
 from daep_ray.evaluate.calibration import LEVELS, judge
 from daep_ray.evaluate.conformal import Residuals
 from daep_ray.evaluate.intervals import IntervalSums, normal, symmetric
+from daep_ray.evaluate.run import evaluate, evaluate_reference
+from daep_ray.evaluate.tables import Tables
+from daep_ray.shards.read import ShardFolder
+from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, offsets_of
+
+from .conftest import Oracle, trained
+from .conftest import settings as evaluation
 
 
 def flat_of(values: list[np.ndarray]) -> FlatSequence:
@@ -146,3 +154,51 @@ def test_sums_are_those_of_a_loop_whatever_the_batches() -> None:
         "coverage_50_target": 0.5,
         "coverage_90_target": 0.9,
     }
+
+
+def numbers(tables: Tables, estimate: str) -> dict[str, float]:
+    rows = tables["metrics"].to_pylist()
+    return {r["metric"]: r["value"] for r in rows if r["estimate"] == estimate}
+
+
+def test_any_model_has_intervals_that_cover_what_they_promise(
+    folder: ShardFolder, fitted: FittedRecipe
+) -> None:
+    """The training mean knows nothing of how wrong it is; its intervals are the widest."""
+    where = (folder, fitted, ("photometry",), evaluation())
+    mean = numbers(evaluate_reference("mean", None, *where), "conformal")
+    pca = numbers(evaluate_reference("pca", 4, *where), "conformal")
+    oracle = numbers(evaluate(trained(Oracle(0.1), fitted), folder, evaluation()), "conformal")
+    for found in (mean, pca, oracle):
+        for level in (50, 90):
+            # some 30 objects of either split: the sd of the coverage is below 0.06
+            assert found[f"coverage_{level}"] == pytest.approx(level / 100, abs=0.12)
+            assert found[f"coverage_{level}_target"] == level / 100
+    assert mean["width_90"] > pca["width_90"] > oracle["width_90"]
+    # the mean of four draws of sd 0.1 is off by 0.05; so few objects add one to their number
+    num_objects = folder.manifest.counts["validation"].num_objects
+    half = 0.05 * ndtri(0.5 + 0.45 * (num_objects + 1) / num_objects)
+    assert oracle["width_90"] == pytest.approx(2 * half, rel=0.05)
+
+
+def test_intervals_need_objects_set_aside(folder: ShardFolder, fitted: FittedRecipe) -> None:
+    model = trained(Oracle(0.1), fitted)
+    for changes in ({"num_conformal_objects": 0}, {"split": "validation"}, {"split": "train"}):
+        assert not numbers(evaluate(model, folder, evaluation(**changes)), "conformal")
+    few = numbers(evaluate(model, folder, evaluation(num_conformal_objects=10)), "conformal")
+    assert "coverage_90" in few
+    assert "coverage_95" not in few
+
+
+def test_intervals_stand_beside_the_draws_by_position(
+    folder: ShardFolder, fitted: FittedRecipe
+) -> None:
+    tables = evaluate(trained(Oracle(0.1), fitted), folder, evaluation())
+    rows = [r for r in tables["calibration"].to_pylist() if r["axis"] == "position"]
+    found = {e: [r for r in rows if r["estimate"] == e] for e in ("draws", "conformal")}
+    places = {e: {(r["low"], r["high"], r["count"]) for r in found[e]} for e in found}
+    assert places["draws"] == places["conformal"]
+    covered = [r for r in found["conformal"] if r["metric"] == "coverage_90"]
+    total = sum(r["value"] * r["count"] for r in covered) / sum(r["count"] for r in covered)
+    assert total == pytest.approx(0.9, abs=0.05)
+    assert {r["target"] for r in covered} == {0.9}

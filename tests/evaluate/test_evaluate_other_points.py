@@ -9,12 +9,13 @@ from daep_ray.errors import DataError
 from daep_ray.evaluate.gaussian_process import Points, from_the_others
 from daep_ray.evaluate.intervals import SPREAD
 from daep_ray.evaluate.other_points import OtherPoints, fit_other_points, has_time
+from daep_ray.evaluate.run import evaluate_reference
 from daep_ray.sample import Axis
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.bins import evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
 
-from .conftest import PHOTOMETRY
+from .conftest import PHOTOMETRY, settings
 
 NAMES = ("photometry",)
 
@@ -83,3 +84,19 @@ def test_without_a_time_there_is_no_such_reference(
     untimed = replace(fitted, modalities={"photometry": spectrum})
     with pytest.raises(DataError, match="has a position in time"):
         fit_other_points(folder, untimed, NAMES, 10_000)
+
+
+def test_its_tables_are_those_of_any_reference(folder: ShardFolder, fitted: FittedRecipe) -> None:
+    tables = evaluate_reference("gp", None, folder, fitted, NAMES, settings())
+    rows = tables["metrics"].to_pylist()
+    found = {(r["estimate"], r["metric"]): r["value"] for r in rows}
+    assert {estimate for estimate, _ in found} == {"reference", "conformal"}
+    assert found["reference", "coverage_90"] == pytest.approx(0.9, abs=0.06)
+    assert found["reference", "coverage_90_target"] == 0.9
+    assert 0 < found["reference", "crps"] < found["reference", "absolute_error"]
+    mean = evaluate_reference("mean", None, folder, fitted, NAMES, settings())
+    errors = {r["metric"]: r["value"] for r in mean["metrics"].to_pylist()}
+    assert found["reference", "absolute_error"] < 0.5 * errors["absolute_error"]
+    axes = {(r["estimate"], r["axis"]) for r in tables["calibration"].to_pylist()}
+    assert ("reference", "position") in axes
+    assert tables["codes"].num_rows == tables["confusion"].num_rows == 0

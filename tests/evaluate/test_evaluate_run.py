@@ -37,10 +37,11 @@ def test_tables_follow_the_contract(folder: ShardFolder, fitted: FittedRecipe) -
     found = set(tables["metrics"]["metric"].to_pylist())
     assert found <= set(METRICS)
     # one modality, no label that is a number, times counted from the first measurement
-    missing = ("recall", "probe_r2", "probe_mean", "bias")
+    missing = ("recall", "probe_r2", "probe_mean", "bias", "line")
     assert found == {m for m in METRICS if not m.startswith(missing)}
     estimates = set(tables["metrics"]["estimate"].to_pylist())
-    assert estimates == {"one_draw", "mean_of_draws", "one_step", "draws", "probe", "clusters"}
+    usual = {"one_draw", "mean_of_draws", "one_step", "draws", "probe", "clusters"}
+    assert estimates == usual | {"conformal"}
 
 
 def test_an_oracle_has_no_error(folder: ShardFolder, fitted: FittedRecipe) -> None:
