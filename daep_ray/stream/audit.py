@@ -1,12 +1,13 @@
 """Leakage and units of an ingest: what `daep-ray audit` calls.
 
-In: a folder of shards. Out: findings in words, none for clean data.
+In: a folder of shards. Out: findings in words, none for clean data but notes.
 
     spelling     one object under two spellings in two splits        audit_names.py
     duplicate    two objects with the same measurements              audit_content.py
     scale        a column of held-out objects on another scale       audit_scale.py
     rejected     a row of which nothing can be used                  audit_content.py and
-                 or that a recipe leaves empty                       audit_recipes.py
+                 or that a recipe leaves empty; a note of what it
+                 leaves out on purpose                               audit_recipes.py
     statistics   a recipe's statistics are not the training split's  audit_recipes.py
 
 One pass over the shards and one per recipe; memory stays the same but for 16 bytes per sample and 8

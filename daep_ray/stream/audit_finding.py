@@ -9,10 +9,14 @@ MOST_FINDINGS = 20  # of one kind; the rest is counted
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong, in one sentence; `check` is one of the names in `audit.py`."""
+    """What is wrong, in one sentence; `check` is one of the names in `audit.py`.
+
+    A note is nothing wrong, but good to know: what a recipe leaves out on purpose.
+    """
 
     check: str
     what: str
+    is_note: bool = False
 
 
 def limited(check: str, sentences: Iterable[str], total: int) -> Iterator[Finding]:

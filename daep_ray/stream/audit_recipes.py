@@ -1,20 +1,24 @@
 """A recipe's statistics against the training split, and the sequences that it leaves empty.
 
 Every recipe kept in `<data>/recipes/` for these data is fitted anew, from the training rows alone;
-where none is kept, the default recipe tells what would be left empty.
+where none is kept, the default recipe tells what would be left empty. Somebody has trained with a
+kept recipe and was told what its steps leave out: that is counted by reason in notes, and only
+what the data are at fault for is a finding.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from daep_ray.shards.read import ShardFolder
+from daep_ray.stream import excluded
 from daep_ray.stream.audit_finding import MOST_FINDINGS, Finding, limited
 from daep_ray.stream.fitted import ModalityStatistics, Scale
 from daep_ray.stream.recipe import Recipe, default_recipe
-from daep_ray.stream.statistics import VERSION, refit
+from daep_ray.stream.statistics import VERSION, left_out, refit
 
 TOLERANCE = 1e-6  # of a standard deviation: another machine's rounding
 
@@ -33,7 +37,7 @@ def recipe_findings(folder: ShardFolder) -> Iterator[Finding]:
                 f"recipes/{name}/statistics.json was not made from the training split alone: "
                 f"{what}; delete that folder and every model trained with it",
             )
-        yield from _emptied(lengths, recipe, f"recipe {name}")
+        yield from _left_out(folder, lengths, recipe, f"recipe {name}")
     if not kept:
         recipe = default_recipe(folder.manifest)
         yield from _emptied(refit(folder, recipe)[1], recipe, "the default recipe")
@@ -80,6 +84,29 @@ def _scale_differs(what: str, a: Scale, b: Scale) -> Iterator[str]:
     bound = TOLERANCE * max(abs(b.sd), abs(b.mean) * TOLERANCE)
     if not (abs(a.mean - b.mean) <= bound and abs(a.sd - b.sd) <= bound):
         yield f"{what} has mean {a.mean:.6g}, sd {a.sd:.6g} instead of {b.mean:.6g}, {b.sd:.6g}"
+
+
+def _left_out(
+    folder: ShardFolder, lengths: pa.Table, recipe: Recipe, who: str
+) -> Iterator[Finding]:
+    """How many samples each reason of the recipe's empties, and those that no step is meant to."""
+    meant: Counter[tuple[str, str]] = Counter()
+    faults: list[str] = []
+    num_faults = 0
+    for part in left_out(folder, recipe, lengths):
+        for row in part.to_pylist():
+            if row["reason"] not in excluded.FAULTS:
+                meant[row["modality"], row["reason"]] += 1
+                continue
+            num_faults += 1
+            if len(faults) < MOST_FINDINGS:
+                what = f"{who} leaves nothing of its {row['modality']}, {row['reason']}"
+                faults.append(f"sample {row['sample_id']!r}: {what}")
+    for (modality, reason), number in meant.most_common():
+        samples = "sample" if number == 1 else "samples"
+        what = f"{who} leaves out {number:,} {samples} of {modality}: {reason}"
+        yield Finding("rejected", what, is_note=True)
+    yield from limited("rejected", faults, num_faults)
 
 
 def _emptied(lengths: pa.Table, recipe: Recipe, who: str) -> Iterator[Finding]:

@@ -29,6 +29,10 @@ from daep_ray.stream.selection import (
 )
 
 FILE = "excluded.csv"
+NO_VALUE = "no measured value"
+NO_POSITION = "no finite position"
+NOT_TAKEN = "no value that the value steps can take, such as a logarithm"
+FAULTS = (NO_VALUE, NO_POSITION, NOT_TAKEN)  # of the data; all other reasons are the recipe's own
 SCHEMA = pa.schema([(n, pa.string()) for n in ("sample_id", "object_id", "modality", "reason")])
 
 
@@ -42,7 +46,7 @@ def reasons(recipe: ModalityRecipe, modality: Modality, table: pa.Table) -> list
         found[is_new] = words if isinstance(words, str) else np.array(words, object)[is_new]
 
     flat = flat.where(np.isfinite(flat.value))
-    note("no measured value")
+    note(NO_VALUE)
     for number, step in enumerate(recipe.selection, start=1):
         flat = flat.where(is_selected(recipe.selection[:number], flat, modality))
         note(_selected(step))
@@ -56,7 +60,7 @@ def reasons(recipe: ModalityRecipe, modality: Modality, table: pa.Table) -> list
         if isinstance(step, Crop):
             flat = flat.where(is_inside((step,), names, flat.position))
             note(_selected(step))
-    found[found == ""] = "no value that the value steps can take, such as a logarithm"
+    found[found == ""] = NOT_TAKEN
     return list(found)
 
 
@@ -74,7 +78,7 @@ def _selected(step: Selection) -> str:
 
 def _lost_positions(recipe: ModalityRecipe, modality: Modality, flat: FlatSequence) -> list[str]:
     """Why each sample's positions became unusable: no peak, no redshift."""
-    words = np.full(flat.num_samples, "no finite position", dtype=object)
+    words = np.full(flat.num_samples, NO_POSITION, dtype=object)
     for axis, steps in recipe.positions.items():
         place = [a.name for a in modality.positions].index(axis)
         for step in steps:

@@ -67,15 +67,25 @@ def excluded_samples(folder: ShardFolder, recipe: Recipe) -> pa.Table:
     return _left_out(folder, draft, lengths) if written is None else written
 
 
-def _left_out(folder: ShardFolder, draft: FittedRecipe, lengths: pa.Table) -> pa.Table:
-    found = [excluded.SCHEMA.empty_table()]
+def left_out(folder: ShardFolder, recipe: Recipe, lengths: pa.Table) -> Iterator[pa.Table]:
+    """`excluded_samples` for these lengths after selection, part by part, whatever is kept."""
+    return _left_out_parts(folder, unfitted(recipe, folder.modalities.values()), lengths)
+
+
+def _left_out_parts(
+    folder: ShardFolder, draft: FittedRecipe, lengths: pa.Table
+) -> Iterator[pa.Table]:
     for name in draft.modalities:
         kept = lengths.column(f"{name}.length").to_numpy()
         raw = lengths.column(f"{name}.raw_length").to_numpy()
         for rows in _blocks(np.flatnonzero((kept == 0) & (raw > 0))):
             table = read_rows(folder, rows, draft.columns([name]))
-            found.append(_excluded(draft, name, table))
-    return pa.concat_tables(found)
+            yield _excluded(draft, name, table)
+
+
+def _left_out(folder: ShardFolder, draft: FittedRecipe, lengths: pa.Table) -> pa.Table:
+    parts = _left_out_parts(folder, draft, lengths)
+    return pa.concat_tables([excluded.SCHEMA.empty_table(), *parts])
 
 
 def _cache(folder: ShardFolder, draft: FittedRecipe) -> Path:

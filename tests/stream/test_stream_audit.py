@@ -25,6 +25,7 @@ from daep_ray.stream.audit_scale import chance_of, ks_distance
 from daep_ray.stream.recipe import ModalityRecipe, Recipe, default_recipe, recipe_hash
 from daep_ray.stream.selection import Crop
 from daep_ray.stream.statistics import fit_recipe
+from daep_ray.stream.value_chain import Log10
 from daep_ray.surveys import Survey, open_survey
 
 NUM_OBJECTS = 300
@@ -359,25 +360,82 @@ def test_a_row_of_nothing_finite(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
     assert [f.check for f in told] == ["rejected"]
 
 
-def test_a_row_that_the_recipe_empties(
+def blue(samples: list[Sample], which: tuple[int, ...]) -> list[Sample]:
+    """Some samples' spectra cut to three points at 100 Angstrom."""
+
+    def cut(q: Sequence) -> Sequence:
+        assert q.error is not None
+        extras = {k: v[:3] for k, v in q.extras.items()}
+        place = {"wavelength": np.array([100.0, 101.0, 102.0])}
+        return Sequence(q.value[:3], place, q.error[:3], metadata=q.metadata, extras=extras)
+
+    return [changed(s, "spectrum", cut) if i in which else s for i, s in enumerate(samples)]
+
+
+def of_spectra(samples: list[Sample], num: int) -> tuple[int, ...]:
+    return tuple(i for i, s in enumerate(samples) if "spectrum" in s.sequences)[:num]
+
+
+def spectra_of(**steps: Any) -> Recipe:
+    return Recipe(modalities={"spectrum": ModalityRecipe(**steps)})
+
+
+def test_what_a_recipe_in_use_leaves_out_is_noted_and_counted(
+    plant: Plant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plant(lambda samples: blue(samples, of_spectra(samples, 3)))
+    fit_recipe(
+        ShardFolder.open(path), spectra_of(selection=(Crop(position="wavelength", low=1000.0),))
+    )
+    assert run_app(app, ["audit", str(path)]) == 0
+    line, last = capsys.readouterr().out.splitlines()
+    assert line.startswith("note: recipe ")
+    assert line.endswith("leaves out 3 samples of spectrum: nothing with wavelength from 1000")
+    assert last == f"{path}: nothing found"
+
+
+def test_a_finding_beside_notes_is_still_one(
     plant: Plant, clean: tuple[Survey, list[Sample]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = plant(lambda samples: [
-        changed(s, "spectrum", lambda q: Sequence(
-            q.value[:3], {"wavelength": np.array([100.0, 101.0, 102.0])}, q.error[:3],  # type: ignore[index]
-            metadata=q.metadata, extras={k: v[:3] for k, v in q.extras.items()})) if i == 3 else s
-        for i, s in enumerate(samples)
-    ])  # fmt: skip
-    recipe = Recipe(
-        modalities={
-            "spectrum": ModalityRecipe(selection=(Crop(position="wavelength", low=1000.0),))
-        }
-    )
-    fit_recipe(ShardFolder.open(path), recipe)
+    """A logarithm takes no value of a spectrum that is negative throughout: nobody meant that."""
+    first, second = of_spectra(clean[1], 2)
+
+    def change(samples: list[Sample]) -> list[Sample]:
+        bad = changed(samples[second], "spectrum", lambda q: replace(q, value=-abs(q.value) - 1))
+        return blue([bad if i == second else s for i, s in enumerate(samples)], (first,))
+
+    path = plant(change)
+    crop = Crop(position="wavelength", low=1000.0)
+    fit_recipe(ShardFolder.open(path), spectra_of(selection=(crop,), value=(Log10(),)))
     assert run_app(app, ["audit", str(path)]) == 1
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(f"rejected: sample {clean[1][3].sample_id!r}: recipe")
-    assert "none of its 3 spectrum measurements" in line
+    lines = capsys.readouterr().out.splitlines()
+    notes, found = ([x for x in lines if x.startswith(w)] for w in ("note:", "rejected:"))
+    assert len(notes) == 1
+    assert "leaves out 1 sample of spectrum" in notes[0]
+    assert len(found) == 1
+    assert f"sample {clean[1][second].sample_id!r}: recipe" in found[0]
+    assert found[0].endswith("no value that the value steps can take, such as a logarithm")
+
+
+def test_many_samples_at_fault_are_counted(
+    plant: Plant, clean: tuple[Survey, list[Sample]]
+) -> None:
+    every = of_spectra(clean[1], MOST_FINDINGS + 5)
+
+    def dark(samples: list[Sample]) -> list[Sample]:
+        return [
+            changed(s, "spectrum", lambda q: replace(q, value=-abs(q.value) - 1))
+            if i in every
+            else s
+            for i, s in enumerate(samples)
+        ]
+
+    path = plant(dark)
+    fit_recipe(ShardFolder.open(path), spectra_of(value=(Log10(),)))
+    told = [f for f in audit(path) if f.check == "rejected"]
+    assert len(told) == MOST_FINDINGS + 1
+    assert told[-1].what == "and 5 more like these"
+    assert not any(f.is_note for f in told)
 
 
 def test_what_is_no_ingest_is_one_sentence(
