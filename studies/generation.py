@@ -14,7 +14,7 @@ Expected: the prior is near what codes of real objects give, both above the null
 short loses what the classifier sees. Generated objects beat the few objects alone in recall; over
 repeating them they gain little, for the prior knows no more of the class than they say.
 Answer: studies/README.md.
-Cost: smoke 15 seconds; laptop about 20 minutes of one quiet core. A second run goes on where the
+Cost: smoke 15 seconds; laptop about 25 minutes of one core. A second run goes on where the
 first one stopped: trained generators are kept in OUT/trainings.
 
     python studies/generation.py --preset laptop --out runs/generation
@@ -34,6 +34,7 @@ from daep_ray.config import RunConfig, configure, resolve, training_fingerprint
 from daep_ray.errors import ConfigError, require_writable
 from daep_ray.evaluate import augmentation
 from daep_ray.evaluate.classifier import ClassifierConfig, train_classifier
+from daep_ray.evaluate.frechet import check_size
 from daep_ray.evaluate.generation import Generator, judged
 from daep_ray.evaluate.labelled import labelled
 from daep_ray.settings import canonical_hash, override, parse_assignment
@@ -82,10 +83,6 @@ SIZES = {
     "laptop": Size(
         "smoke", 10_000, 32_000, 64_000, ("daep", "vae"), ClassifierConfig(num_objects=30_000),
         40, 5, 2,
-    ),
-    "cluster": Size(
-        "cluster", 100_000, 10_000_000, 10_000_000, ("daep", "vae"),
-        ClassifierConfig(num_objects=200_000), 40, 5, 3,
     ),
 }  # fmt: skip
 
@@ -158,6 +155,7 @@ def distances(study: Study, shards: ShardFolder) -> Iterator[dict[str, Any]]:
     assert recipe is not None
     fitted = fit_recipe(shards, recipe)
     training, places = (labelled(shards, fitted, modality, s) for s in ("train", "test"))
+    check_size(len(places), study.size.classifier.num_features)  # before generators are trained
     layout = layouts(fitted, (modality,))[modality]
     classifier = train_classifier(training, layout, study.size.classifier)
     _echo(f"frozen encoder {classifier.fingerprint}")

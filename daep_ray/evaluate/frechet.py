@@ -57,6 +57,15 @@ def halvings(num_objects: int, num: int, seed: int = 0) -> Iterator[tuple[np.nda
         yield order[:half], order[half : 2 * half]
 
 
+def check_size(num_objects: int, num_features: int) -> None:
+    """Raise DataError where half the objects are too few for a covariance of the features."""
+    if num_objects // 2 <= num_features:
+        raise DataError(
+            f"{num_objects} objects are too few for a Frechet distance in {num_features} features: "
+            f"at least {2 * num_features + 2} are needed"
+        )
+
+
 def distances(
     real: np.ndarray, generated: Mapping[str, np.ndarray], num_halvings: int = 50, seed: int = 0
 ) -> list[Distance]:
@@ -72,11 +81,7 @@ def distances(
         DataError: too few objects for the covariance of so many features.
     """
     num_objects, num_features = real.shape
-    if num_objects // 2 <= num_features:
-        raise DataError(
-            f"{num_objects} objects are too few for a Frechet distance in {num_features} features: "
-            f"at least {2 * num_features + 2} are needed"
-        )
+    check_size(num_objects, num_features)
     sets = {NULL: real, **generated}
     assert all(len(x) == num_objects for x in sets.values())
     found = {name: np.zeros(num_halvings) for name in sets}
