@@ -5,6 +5,7 @@ Nothing is trained; a typo in a path is found here and not after an hour.
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,9 +18,11 @@ from daep_ray.shards.manifest import Manifest
 from daep_ray.shards.read import ShardFolder
 from daep_ray.study.spec import Cell, StudySpec, cells
 from daep_ray.study.trial import trials
+from daep_ray.study_cli import Options, Part
 
 STUDIES = Path(__file__).parents[2] / "studies"
 NAMES = sorted(p.stem for p in STUDIES.glob("*.py") if "study_cli import main" in p.read_text())
+OF_PARTS = ["paper_tables", "paper_vs_code"]  # commands of several studies
 PAIRS, ONE = "photometry,spectrum", "photometry"
 NEED_PAIRS = {"modality_drop_sweep"}
 
@@ -55,7 +58,7 @@ def test_the_design_holds(name: str, size: str, manifest: Manifest) -> None:
     assert trained(spec, manifest)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *OF_PARTS])
 def test_a_study_says_question_design_expectation_and_cost(name: str) -> None:
     text = load(name).__doc__ or ""
     assert text.splitlines()[0].endswith("?")
@@ -95,6 +98,80 @@ def test_the_hybrid_is_asked_of_pairs_alone(manifest: Manifest) -> None:
     one, pairs = (design("objectives", manifest, "smoke", m) for m in (ONE, PAIRS))
     assert pairs.models.keys() - one.models.keys() == load("objectives").HYBRID.keys()
     assert len(trials(trained(pairs, manifest))) == len(pairs.models)
+
+
+def part_designs(parts: list[Part], manifest: Manifest, size: str) -> dict[str, StudySpec]:
+    return {
+        part.name: part.build(resolve(preset(size), manifest, part.modality, part.recipe), size)
+        for part in parts
+    }
+
+
+@pytest.mark.parametrize("size", PRESETS)
+def test_the_papers_tables_have_its_codes_and_models(
+    size: str, manifest: Manifest, synthetic_shards: Path
+) -> None:
+    study = load("paper_tables")
+    parts = study.parts(dict.fromkeys(study.TABLES, synthetic_shards))
+    codes = {"lamost": (4, 8), "spectra": (4, 4), "photometry": (2, 2), "pairs": (4, 4)}
+    for name, spec in part_designs(parts, manifest, size).items():
+        found = trained(spec, manifest)
+        assert study.TABLES[name].printed.keys() <= {cell.model for cell in found}
+        for cell in found:
+            bottleneck = cell.config.model.bottleneck
+            assert (bottleneck.length, bottleneck.width) == codes[name]
+            assert cell.config.evaluation.probe_label == "class"
+    assert [part.name for part in parts] == list(codes)
+
+
+def test_without_data_the_built_in_survey_has_two_tables() -> None:
+    parts = load("paper_tables").parts({"lamost": None, "pairs": None})
+    assert [(part.name, part.data) for part in parts] == [("photometry", None), ("pairs", None)]
+
+
+def test_a_search_with_two_numbers_of_neighbours_is_one_training(
+    manifest: Manifest, synthetic_shards: Path
+) -> None:
+    parts = load("paper_tables").parts({"pairs": synthetic_shards})
+    found = trained(part_designs(parts, manifest, "laptop")["pairs"], manifest)
+    assert len(found) == 4
+    assert len(trials(found)) == 3
+
+
+@pytest.mark.parametrize("size", PRESETS)
+@pytest.mark.parametrize("recipe", [None, "lamost", "ztf-spectra"])
+def test_every_choice_of_the_published_code_has_its_place(
+    size: str, recipe: str | None, manifest: Manifest
+) -> None:
+    study = load("paper_vs_code")
+    modality = "spectrum" if recipe else None
+    given = Options(None, modality, size, None, (), None, 0.0, None, None, Path("out"), True)
+    designs = part_designs(study.parts(replace(given, recipe=recipe)), manifest, size)
+    models = {name: {c.model for c in trained(s, manifest)} for name, s in designs.items()}
+    for name, choices in study.CHOICES.items():
+        asked = {study._model(name, choice) for choice in choices}
+        assert asked | {name} == models[name]
+        assert next(iter(designs[name].models)) == name  # the control
+    apart = {
+        None: ["probe"],
+        "lamost": ["probe", "log10", "no_cut", "recipe"],
+        "ztf-spectra": ["probe", "recipe"],
+    }[recipe]
+    assert [name for name in designs if name not in study.CHOICES] == apart
+
+
+def test_a_choice_of_scoring_is_no_training(manifest: Manifest) -> None:
+    study = load("paper_vs_code")
+    given = Options(None, None, "laptop", None, (), None, 0.0, None, None, Path("out"), True)
+    designs = part_designs(study.parts(given), manifest, "laptop")
+    base, other = (trained(designs[name], manifest)[0] for name in ("daep", "probe"))
+    assert base.training == other.training
+    assert base.evaluation != other.evaluation
+    found = {c.model: c for c in trained(designs["daep"], manifest)}
+    sampled = next(c for name, c in found.items() if "DDIM" in name)
+    assert sampled.training == base.training
+    everything = next(c for name, c in found.items() if "all of the code's" in name)
+    assert everything.config.objective.model_dump()["prediction"] == "epsilon"
 
 
 def test_clinical_sequences_need_nothing_but_their_data(shared_data: Path, tmp_path: Path) -> None:
