@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray import cli_data, cli_recipes, cli_study, cli_use
+from daep_ray import cli_data, cli_evaluate, cli_recipes, cli_study, cli_use
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -186,40 +186,6 @@ def train(
 
 
 @app.command()
-def evaluate(run: Run, data: Data, out: Out, settings: Set = None) -> None:
-    """Measure a trained model on held-out objects.
-
-    Writes the tables as Parquet and prints the metrics.
-
-    \b
-    daep-ray evaluate runs/snid data/snid --out runs/snid/test --set evaluation.num_draws=16
-    """
-    from daep_ray.cli_tables import metrics_table, write_tables
-    from daep_ray.evaluate.run import evaluate as measure
-    from daep_ray.settings import override
-    from daep_ray.shards.read import ShardFolder
-    from daep_ray.train.card import Measured, write_card
-    from daep_ray.train.checkpoint import load_model, with_inference
-    from daep_ray.train.loop import finished
-
-    folder = ShardFolder.open(data)
-    trained = load_model(run)
-    assignments = _assignments(settings)
-    _refuse_training(trained.config.objective.unread.in_training, assignments)
-    config = override(trained.config, assignments)
-    output_folder(out)
-    tables = measure(with_inference(trained, config.objective), folder, config.evaluation)
-    write_tables(tables, out)
-    print(metrics_table(tables["metrics"]))
-    print(f"tables: {out}")
-    result = finished(run)
-    if result is not None and os.access(run, os.W_OK):
-        measured = Measured(tables["metrics"].to_pylist(), folder.manifest.hash)
-        card = write_card(run, config, trained.fitted, result.num_parameters, measured)
-        print(f"card: {card}")
-
-
-@app.command()
 def report(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of a study.")],
     index: Annotated[
@@ -244,6 +210,7 @@ def report(
     print(f"report: {build(out)}")
 
 
+app.command()(cli_evaluate.evaluate)
 app.command()(cli_use.embed)
 app.command()(cli_use.reconstruct)
 app.command()(cli_use.translate)
@@ -274,16 +241,6 @@ class _Progress:
         if time.monotonic() - self.told > PROGRESS_SECONDS:
             self.told = time.monotonic()
             print(f"read {counts.read:,}, quarantined {counts.quarantined:,}", flush=True)
-
-
-def _refuse_training(of_inference: Sequence[str], assignments: dict[str, Any]) -> None:
-    """A trained model's settings are facts, those of inference apart."""
-    for path in assignments:
-        if not f"{path}.".startswith(("evaluation.", *(f"{own}." for own in of_inference))):
-            allowed = " and ".join(["evaluation.*", *of_inference])
-            raise ConfigError(
-                f"--set {path} would change a training that is over: only {allowed} may be set"
-            )
 
 
 def output_folder(folder: Path) -> Path:

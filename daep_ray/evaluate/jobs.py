@@ -1,11 +1,13 @@
-"""The same job with Ray Data: row groups go through workers that each hold one model. [ray]
+"""The same jobs with Ray Data: items go through workers that each hold one model. [ray]
 
-In: a job (`parts.py`) and how a worker loads the model. Out: the same bytes as in one process.
-Workers write their parts to `out` themselves, which every machine must see; nothing but numbers
-travels.
+In: a list of items (row groups, blocks) and what makes a worker that computes one. Out: parts on
+disk, the same bytes as in one process. Workers write their parts themselves, to a folder that every
+machine must see; nothing but numbers travels. A worker that dies is started again with what it was
+at.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +21,38 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.train.checkpoint import Trained
 
 Load = Callable[[str], Trained]
+OnPart = Callable[[int, int], None]  # how many are done, of how many
 
 CPUS_PER_DATASET = 1.0  # Ray Data needs one whole free CPU beside its workers
+_MOST_TASKS = 1000  # items of one are computed again together where a worker dies
 
 
 class _Worker:
-    """One model; answers row groups by number."""
+    """Computes items; what a user did wrong is an answer, Ray would bury the sentence."""
 
-    def __init__(self, load: Load, run: str, data: str, job: Job) -> None:
-        self.trained, self.folder, self.job = load(run), ShardFolder.open(Path(data)), job
-        use_threads(self.trained)
+    def __init__(self, make: Callable[[], Callable[[Any], None]]) -> None:
+        self.compute = make()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         problems = []
-        for number in batch["item"].tolist():
+        for item in batch["item"].tolist():
             try:
-                write_part(self.trained, self.folder, self.job, number)
+                self.compute(item)
                 problems.append("")
-            except UserError as error:  # Ray would bury the sentence in a traceback
+            except UserError as error:
                 problems.append(str(error))
         return {"item": batch["item"], "problem": problems}
+
+
+class _Answerer:
+    """One model; answers row groups by number."""
+
+    def __init__(self, load: Load, run: str, data: Path, job: Job) -> None:
+        self.trained, self.folder, self.job = load(run), ShardFolder.open(data), job
+        use_threads(self.trained)
+
+    def __call__(self, number: int) -> None:
+        write_part(self.trained, self.folder, self.job, number)
 
 
 def use_threads(trained: Trained) -> None:
@@ -52,7 +66,7 @@ def run_on_workers(
     folder: ShardFolder,
     job: Job,
     num_workers: int,
-    on_part: Callable[[int, int], None] | None = None,
+    on_part: OnPart | None = None,
 ) -> Done:
     """Compute the missing parts on the workers of a Ray session that is there, and join them.
 
@@ -62,34 +76,38 @@ def run_on_workers(
     """
     trained = load(run)
     missing = start(trained, folder, job)
-    if missing:
-        _compute(missing, trained, load, run, folder, job, num_workers, on_part)
+    make = functools.partial(_Answerer, load, run, Path(folder.path), job)
+    compute_on_workers(missing, make, num_workers, trained.config.runtime.num_threads, on_part)
     return join(folder, job)
 
 
-def _compute(
-    missing: list[int],
-    trained: Trained,
-    load: Load,
-    run: str,
-    folder: ShardFolder,
-    job: Job,
+def compute_on_workers(
+    items: Sequence[int] | Sequence[str],
+    make: Callable[[], Callable[[Any], None]],
     num_workers: int,
-    on_part: Callable[[int, int], None] | None,
+    num_threads: int,
+    on_part: OnPart | None = None,
 ) -> None:
+    """Give every item to one of the workers that `make` makes.
+
+    Raises:
+        DataError: what a worker said.
+    """
+    if not items:
+        return
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    dataset = ray.data.from_items(missing, override_num_blocks=min(len(missing), 1000))
+    dataset = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_TASKS))
     answered = dataset.map_batches(
         _Worker,
-        fn_constructor_args=(load, run, str(folder.path), job),
+        fn_constructor_args=(make,),
         batch_size=1,
         batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(missing))),
-        num_cpus=trained.config.runtime.num_threads,
+        compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
+        num_cpus=num_threads,
         num_gpus=1 if has_gpu else None,
     )
     for done, row in enumerate(answered.iter_rows(), start=1):
         if row["problem"]:
             raise DataError(row["problem"])
         if on_part:
-            on_part(done, len(missing))
+            on_part(done, len(items))

@@ -95,21 +95,30 @@ def start(trained: Trained, folder: ShardFolder, job: Job) -> list[int]:
         "split": job.split,
         "about": job.about,
     }
-    try:
-        if _mark(job) != identity:
-            shutil.rmtree(job.parts, ignore_errors=True)
-            job.parts.mkdir(parents=True)
-            (job.parts / _MARK).write_text(json.dumps(identity))
-        for stale in job.parts.glob("*.partial"):
-            stale.unlink()
-    except OSError as error:
-        raise storage_error(error, job.out) from error
+    keep_parts_of(job.parts, identity)
     return [i for i, _ in enumerate(folder.row_groups()) if not part_path(job, i).exists()]
 
 
-def _mark(job: Job) -> dict[str, Any] | None:
+def keep_parts_of(parts: Path, identity: dict[str, Any]) -> None:
+    """Make the folder of a job's parts; those of a job with another identity are removed.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
     try:
-        return dict(json.loads((job.parts / _MARK).read_text()))
+        if _mark(parts) != identity:
+            shutil.rmtree(parts, ignore_errors=True)
+            parts.mkdir(parents=True)
+            (parts / _MARK).write_text(json.dumps(identity))
+        for stale in parts.glob("*.partial"):
+            stale.unlink()
+    except OSError as error:
+        raise storage_error(error, parts.parent) from error
+
+
+def _mark(parts: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((parts / _MARK).read_text()))
     except (OSError, ValueError):
         return None
 

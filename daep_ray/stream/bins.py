@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
+from daep_ray.stream.fair import fair_rows
 from daep_ray.stream.fitted import FittedRecipe
-from daep_ray.stream.keyed import mix, stream_keys, string_keys
 from daep_ray.stream.pack import pack
 from daep_ray.stream.plan import Plan, Step, bins, cut_by_tokens
 
@@ -202,7 +202,7 @@ class Blocks:
         groups = np.split(np.arange(len(block_of)), np.flatnonzero(np.diff(block_of)) + 1)
         if max_samples is None or max_samples >= num_samples:
             return cls(folder, fitted, plan, tuple(groups), num_samples, None)
-        chosen = np.sort(_fair_rows(plan, max_samples, seed))
+        chosen = np.sort(fair_rows(plan, max_samples, seed))
         ends = [(plan.groups.start[block[0]], plan.groups.stop[block[-1]]) for block in groups]
         is_used = np.diff(np.searchsorted(chosen, np.array(ends)), axis=1)[:, 0] > 0
         used = tuple(block for block, used in zip(groups, is_used, strict=True) if used)
@@ -211,12 +211,21 @@ class Blocks:
     def __len__(self) -> int:
         return len(self.groups)
 
-    def batches(self, number: int) -> Iterator[tuple[PackedBatch, pa.Table]]:
-        """Of one block: samples of similar length together."""
-        directory = self.plan.groups
-        found = [
-            self.plan.eligible(directory.start[g], directory.stop[g]) for g in self.groups[number]
-        ]
+    def num_batches(self, number: int) -> int:
+        """Of one block."""
+        return len(self._batches(number))
+
+    def batches(
+        self, number: int, part: slice = slice(None)
+    ) -> Iterator[tuple[PackedBatch, pa.Table]]:
+        """Of one block, or of a part of its batches: samples of similar length together."""
+        for table in read_in_parts(self.folder, self._batches(number)[part], None):
+            yield pack(self.fitted, table, self.plan.modalities), table
+
+    def _batches(self, number: int) -> list[np.ndarray]:
+        """Global rows of each batch."""
+        ends = [(self.plan.groups.start[g], self.plan.groups.stop[g]) for g in self.groups[number]]
+        found = [self.plan.eligible(*bounds) for bounds in ends]
         rows = np.concatenate([rows for rows, _ in found])
         tokens = np.concatenate([tokens for _, tokens in found])
         if self.chosen is not None:
@@ -224,27 +233,4 @@ class Blocks:
             rows, tokens = rows[is_chosen], tokens[is_chosen]
         order = np.argsort(tokens, kind="stable")
         rows, tokens = rows[order], tokens[order]
-        parts = [rows[cut] for cut in cut_by_tokens(tokens, self.plan.token_budget)]
-        for table in read_in_parts(self.folder, parts, None):
-            yield pack(self.fitted, table, self.plan.modalities), table
-
-
-def _fair_rows(plan: Plan, max_samples: int, seed: int) -> np.ndarray:
-    """At most `max_samples` global rows: every object's first sample, then the second ones."""
-    rows: list[np.ndarray] = []
-    object_keys: list[np.ndarray] = []
-    sample_keys: list[np.ndarray] = []
-    for begin, end in zip(plan.groups.start, plan.groups.stop, strict=True):
-        here, _ = plan.eligible(begin, end)
-        ids = plan.lengths.slice(begin, end - begin).select(["object_id", "sample_id"])
-        ids = ids.take(here - begin)
-        rows.append(here)
-        for keys, name in ((object_keys, "object_id"), (sample_keys, "sample_id")):
-            keys.append(mix(stream_keys(string_keys(ids.column(name)), seed, 0, "fair")))
-    of_object = np.concatenate(object_keys)
-    by_object = np.lexsort((np.concatenate(sample_keys), of_object))
-    is_first = np.diff(of_object[by_object], prepend=~of_object[by_object[:1]]) != 0
-    place = np.arange(len(by_object))
-    turn = place - np.maximum.accumulate(np.where(is_first, place, 0))
-    order = by_object[np.lexsort((of_object[by_object], turn))]
-    return np.concatenate(rows)[order[:max_samples]]
+        return [rows[cut] for cut in cut_by_tokens(tokens, self.plan.token_budget)]
