@@ -25,6 +25,7 @@ INKS = {
     "#009e73": "maep",
     "#cc79a7": "mmvae",
     "#e69f00": "contrastive",
+    "#6a3d9a": "prior",
     "#4d4d4d": "pca",
     "#8c8c8c": "mean",
     "#56b4e9": "other",
@@ -53,6 +54,7 @@ LOOKS = {
     "maep": Look("maep", COLOURS["maep"], "-", "^", (0, (4, 1, 1, 1))),
     "mmvae": Look("mmVAE", COLOURS["mmvae"], "-", "D", (0, (8, 1, 1, 1, 1, 1))),
     "contrastive": Look("contrastive", COLOURS["contrastive"], "-", "v", (0, (2.5, 1))),
+    "prior": Look("latent prior", COLOURS["prior"], "-", "P", (0, (1, 1, 4, 1))),
     "pca": Look("PCA", COLOURS["pca"], (0, (4, 2)), "x", (0, (2, 1.2))),
     "mean": Look("training mean", COLOURS["mean"], (0, (1, 1.6)), "", (0, (1, 1.6))),
 }
