@@ -24,7 +24,7 @@ from daep_ray.report.grid import (
 )
 from daep_ray.report.numbers import MINUS, NARROW, decimals, p_value
 from daep_ray.report.points import FLOATS, model_order, shape, variant
-from daep_ray.report.source import MEAN, PREFERENCE, Cell, Study
+from daep_ray.report.source import PREFERENCE, WITHOUT_CODE, Cell, Study
 from daep_ray.report.style import title
 from daep_ray.report.svg import slug
 from daep_ray.study.statistics import Interval, passes_gate, seed_interval
@@ -97,7 +97,7 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
 def probe(study: Study, evidence: Evidence) -> Grid | None:
     """What a linear probe reads from every configuration's code; None if nobody asked one."""
     metrics = _metrics(study, evidence.modality, is_probe=True)
-    rows = [r for r in configurations(study, evidence) if r.model != MEAN]
+    rows = [r for r in configurations(study, evidence) if r.model not in WITHOUT_CODE]
     if not metrics or not rows:
         return None
     columns = [*_design(evidence, rows), _seeds(rows)]

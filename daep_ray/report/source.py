@@ -16,8 +16,9 @@ from daep_ray.errors import DataError
 from daep_ray.study import tables
 
 PREFERENCE = ("mean_of_draws", "one_draw", "one_step", "reference")  # the first one there is ranked
-MEAN, PCA = "mean", "pca"
-REFERENCES = (PCA, MEAN)
+MEAN, PCA, GP = "mean", "pca", "gp"
+REFERENCES = (PCA, MEAN, GP)
+WITHOUT_CODE = (MEAN, GP)  # a probe has nothing to ask them
 
 
 @dataclass(frozen=True, eq=False)
