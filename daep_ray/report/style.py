@@ -58,7 +58,7 @@ LOOKS = {
     "prior": Look("latent prior", COLOURS["prior"], "-", "P", (0, (1, 1, 4, 1))),
     "pca": Look("PCA", COLOURS["pca"], (0, (4, 2)), "x", (0, (2, 1.2))),
     "mean": Look("training mean", COLOURS["mean"], (0, (1, 1.6)), "", (0, (1, 1.6))),
-    "gp": Look("GP through other points", COLOURS["gp"], (0, (5, 1.5, 1, 1.5)), "", (0, (3, 1, 1, 1))),
+    "gp": Look("GP, other points", COLOURS["gp"], (0, (5, 1.5, 1, 1.5)), "", (0, (3, 1, 1, 1))),
 }
 VARIANT_DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (2, 1)))
 
