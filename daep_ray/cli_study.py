@@ -54,6 +54,7 @@ def compare(a: Folder, b: Folder) -> None:
 
 
 def _cells(row: "Row") -> tuple[Any, ...]:
+    from daep_ray.evaluate import REFERENCES
     from daep_ray.study.compare import shown
 
     d = row.difference
@@ -67,5 +68,5 @@ def _cells(row: "Row") -> tuple[Any, ...]:
         f"{d.low:+.4f} to {d.high:+.4f}",
         f"{row.p:.3f}" if row.p >= 0.001 else "<0.001",
         d.num_objects,
-        "-" if row.model in ("pca", "mean") else d.num_seeds,
+        "-" if row.model in REFERENCES else d.num_seeds,
     )

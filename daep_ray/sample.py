@@ -55,6 +55,11 @@ class Modality:
     extras: tuple[Axis, ...] = ()  # further columns per measurement, never model input (truth)
 
     @property
+    def is_timed(self) -> bool:
+        """Whether its measurements are taken at times: a light curve, no spectrum."""
+        return any(axis.is_time for axis in self.positions)
+
+    @property
     def continuous_metadata(self) -> tuple[Axis, ...]:
         return tuple(m for m in self.metadata if isinstance(m, Axis))
 

@@ -145,7 +145,7 @@ def test_a_submitted_study_leaves_its_tables_and_report(
     assert re.search(r"Job 'raysubmit_\w+' succeeded", done.stdout + done.stderr)
     cells = pq.read_table(out / "tables" / "cells.parquet")
     assert set(cells["state"].to_pylist()) == {"done"}
-    assert set(cells["model"].to_pylist()) == {"daep", "vae", "pca", "mean"}
+    assert set(cells["model"].to_pylist()) == {"daep", "vae", "pca", "mean", "gp"}
     assert (out / "report" / "index.html").stat().st_size > 10_000
 
     again = head.submit(*words_of_study(data, out))

@@ -22,6 +22,10 @@ their classes).
 
 from dataclasses import dataclass
 
+# What models are held against: as many floats, none, and all other points of a light curve. The
+# last is left out where nothing has a time.
+REFERENCES = ("pca", "mean", "gp")
+
 
 @dataclass(frozen=True)
 class Metric:

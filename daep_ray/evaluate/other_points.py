@@ -22,7 +22,6 @@ from daep_ray.evaluate.gaussian_process import (
     stretches,
 )
 from daep_ray.evaluate.intervals import SPREAD
-from daep_ray.sample import Modality
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch, PackedSequence
 from daep_ray.stream.bins import evaluation_batches
@@ -56,11 +55,6 @@ class OtherPoints:
         return np.zeros((batch.num_samples, 0))
 
 
-def has_time(modality: Modality) -> bool:
-    """Whether a modality's measurements are taken at times."""
-    return any(axis.is_time for axis in modality.positions)
-
-
 def fit_other_points(
     folder: ShardFolder,
     fitted: FittedRecipe,
@@ -72,7 +66,7 @@ def fit_other_points(
     Raises:
         DataError: none of them has a time.
     """
-    timed = [m for m in modalities if has_time(fitted.modalities[m])]
+    timed = [m for m in modalities if fitted.modalities[m].is_timed]
     if not timed:
         raise DataError(
             f"none of the modalities {', '.join(modalities)} has a position in time: the Gaussian "

@@ -9,7 +9,7 @@ packed.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import torch
 
 from daep_ray.config import EvaluationConfig
+from daep_ray.evaluate import REFERENCES
 from daep_ray.evaluate.conformal import CALIBRATED_ON, Calibrator, HalfWidths
 from daep_ray.evaluate.examples import choose, example_rows
 from daep_ray.evaluate.fits import check_fits
@@ -57,15 +58,15 @@ def evaluate(trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig
 
 
 def evaluate_reference(
-    kind: Literal["pca", "mean", "gp"],
+    kind: str,
     num_floats: int | None,
     folder: ShardFolder,
     fitted: FittedRecipe,
     modalities: tuple[str, ...],
     evaluation: EvaluationConfig,
 ) -> Tables:
-    """The tables of PCA with `num_floats` floats, of the training mean, or of a Gaussian process
-    that predicts each point of a light curve from the others (both without `num_floats`).
+    """The tables of one of REFERENCES: `pca` with `num_floats` floats, `mean` of the training split,
+    or `gp`, a Gaussian process that predicts each point of a light curve from the others.
 
     Raises:
         DataError: the data do not fit the recipe, a split is empty, or a Gaussian process is asked
@@ -73,6 +74,7 @@ def evaluate_reference(
     """
     budget = evaluation.token_budget
     run = Run(folder, fitted, tuple(modalities), evaluation, budget)
+    assert kind in REFERENCES, f"no reference {kind!r}"
     if kind == "gp":
         others = fit_other_points(folder, fitted, run.modalities, budget)
         return run.measure(others, has_codes=False)

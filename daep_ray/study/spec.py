@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from daep_ray.config import (
+    EVALUATION_VERSION,
     SCIENCE_VERSION,
     RunConfig,
     evaluation_fingerprint,
@@ -18,13 +19,13 @@ from daep_ray.config import (
     training_fingerprint,
 )
 from daep_ray.errors import ConfigError
+from daep_ray.evaluate import REFERENCES
 from daep_ray.settings import canonical_hash, override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.stream.recipe import recipe_identity
 from daep_ray.study.axes import COSTS, ERROR, Axis, Range, Target, axis_json
 from daep_ray.study.conditional import applied, refuse_unused
 
-REFERENCES = ("pca", "mean")
 # How settings are chosen: all of them, drawn blindly, after the error so far, on several targets.
 Search = Literal["grid", "random", "optuna", "pareto"]
 Scheduler = Literal["none", "asha"]  # whether trainings that do badly are stopped early
@@ -293,11 +294,15 @@ def cells_at(
 
 
 def references(spec: StudySpec, manifest: Manifest, of: Sequence[Cell]) -> list[Cell]:
-    """PCA at every number of floats and the training mean, once per way of measuring."""
+    """PCA at every number of floats, the training mean, and a Gaussian process where something has
+    a time; once per way of measuring."""
     found: dict[str, Cell] = {}
+    timed = {m.name for m in manifest.modalities if m.is_timed}
     for name in spec.references:
         ordered = sorted(of, key=lambda c: c.num_floats or 0)
         for cell in ordered:
+            if name == "gp" and timed.isdisjoint(cell.config.modalities):
+                continue
             made = _reference(name, cell, manifest)
             found.setdefault(made.id, made)
     return list(found.values())
@@ -306,7 +311,7 @@ def references(spec: StudySpec, manifest: Manifest, of: Sequence[Cell]) -> list[
 def _reference(name: str, like: Cell, manifest: Manifest) -> Cell:
     config = like.config
     assert config.recipe is not None
-    num_floats = None if name == "mean" else like.num_floats
+    num_floats = like.num_floats if name == "pca" else None
     recipe = {m: recipe_identity(config.recipe.modalities[m]) for m in config.modalities}
     identity = [name, num_floats, list(config.modalities), recipe, manifest.hash, SCIENCE_VERSION]
     evaluation = config.evaluation.model_dump(mode="json")
@@ -325,7 +330,7 @@ def _reference(name: str, like: Cell, manifest: Manifest) -> Cell:
         num_floats=num_floats,
         config=config,
         training=training,
-        evaluation=canonical_hash([training, measured]),
+        evaluation=canonical_hash([EVALUATION_VERSION, training, measured]),
         settings=settings,
     )
 

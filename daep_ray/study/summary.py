@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from daep_ray.evaluate import METRICS
+from daep_ray.evaluate import METRICS, REFERENCES
 from daep_ray.study.statistics import Interval, passes_gate, seed_interval
 
 HEADLINE = "absolute_error"
@@ -96,7 +96,7 @@ def _of_modality(
 
 def _gated(row: Row, rows: list[Row]) -> Row:
     means = [r.error.mean for r in rows if r.model == "mean" and r.modality == row.modality]
-    if row.model in ("pca", "mean") or not means or math.isnan(row.error.mean):
+    if row.model in REFERENCES or not means or math.isnan(row.error.mean):
         return row
     return Row(**{**vars(row), "has_learnt": passes_gate(row.error.mean, min(means))})
 

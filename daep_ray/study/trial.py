@@ -157,7 +157,7 @@ def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Out
         started = time.perf_counter()
         forget_peak()
         results: dict[str, pa.Table] = evaluate_reference(
-            "pca" if cell.model == "pca" else "mean",
+            cell.model,
             cell.num_floats,
             shards,
             fit_recipe(shards, cell.config.recipe),

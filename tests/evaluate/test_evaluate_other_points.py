@@ -8,7 +8,7 @@ import pytest
 from daep_ray.errors import DataError
 from daep_ray.evaluate.gaussian_process import Points, from_the_others
 from daep_ray.evaluate.intervals import SPREAD
-from daep_ray.evaluate.other_points import OtherPoints, fit_other_points, has_time
+from daep_ray.evaluate.other_points import OtherPoints, fit_other_points
 from daep_ray.evaluate.run import evaluate_reference
 from daep_ray.sample import Axis
 from daep_ray.shards.read import ShardFolder
@@ -79,8 +79,8 @@ def test_without_a_time_there_is_no_such_reference(
     folder: ShardFolder, fitted: FittedRecipe
 ) -> None:
     spectrum = replace(PHOTOMETRY, positions=(Axis("wavelength", "Angstrom"),))
-    assert has_time(PHOTOMETRY)
-    assert not has_time(spectrum)
+    assert PHOTOMETRY.is_timed
+    assert not spectrum.is_timed
     untimed = replace(fitted, modalities={"photometry": spectrum})
     with pytest.raises(DataError, match="has a position in time"):
         fit_other_points(folder, untimed, NAMES, 10_000)

@@ -50,6 +50,7 @@ def spec() -> StudySpec:
         axes=(Axis(("model.bottleneck.length", "model.bottleneck.width"), [(1, 2), (2, 2)]),),
         models={"daep": {"objective.kind": "daep"}, "vae": {"objective.kind": "vae"}},
         seeds=(0, 1),
+        references=("pca", "mean"),
     )
 
 

@@ -225,8 +225,8 @@ def test_the_bottleneck_sweep_runs_from_nothing_to_a_report_and_resumes(tmp_path
         return done.stdout
 
     first, second = sweep(), sweep()
-    assert "12 trainings and 4 references to do" in first
-    assert "[16/16]" in first
+    assert "12 trainings and 5 references to do" in first
+    assert "[17/17]" in first
     assert "every training is in the store already" in second
     page = (tmp_path / "study" / "report" / "index.html").read_bytes()
     assert first.strip().endswith(f"report: {tmp_path / 'study' / 'report' / 'index.html'}")
