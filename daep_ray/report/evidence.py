@@ -6,7 +6,7 @@ one `Evidence`, so that the three cannot disagree.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daep_ray.report.points import Abscissa, Line, Point, abscissa, flat, lines
@@ -14,7 +14,9 @@ from daep_ray.report.source import MEAN, PCA, Study
 from daep_ray.study.statistics import (
     GATE_MARGIN,
     Difference,
+    Luck,
     holm,
+    luck_of_seeds,
     paired_difference,
     passes_gate,
     repeat_over_seeds,
@@ -67,10 +69,19 @@ class Evidence:
     probes: tuple[Line, ...]
     majority: float | None  # accuracy of always guessing the largest class
     comparisons: tuple[Comparison, ...]
+    told: str = ""  # "" or the one modality that everything is told from
+    control: str = ""  # the model that others are compared with
+    spreads: Mapping[str, float] = field(default_factory=dict)  # cell -> standard error, objects
+    probe_spreads: Mapping[str, float] = field(default_factory=dict)  # cell -> sd over splits
 
     @property
     def trained(self) -> list[Line]:
         return [line for line in self.errors if not line.is_reference]
+
+    @property
+    def subject(self) -> str:
+        """What the errors are of."""
+        return f"error told from {self.told} alone" if self.told else "reconstruction error"
 
     @property
     def gate(self) -> float | None:
@@ -92,19 +103,52 @@ def gather(study: Study, modality: str) -> Evidence:
     x = abscissa(study)
     values = study.values(modality, METRIC)
     found = [line for line in lines(study, x, values) if line.model != MEAN]
-    probes = study.values(modality, "probe_accuracy")
+    coded = study.coded(modality)
+    probes = study.values(coded, "probe_accuracy")
     evidence = Evidence(
         modality=modality,
         x=x,
         errors=tuple(found),
         mean=flat(study, x, values, MEAN),
         probes=tuple(line for line in lines(study, x, probes) if line.model != MEAN),
-        majority=_majority(study, modality),
+        majority=_majority(study, coded),
         comparisons=(),
+        control=study.spec.get("control", ""),
+        spreads=study.standard_errors(modality, METRIC),
+        probe_spreads=_probe_spreads(study, coded),
     )
-    control = study.spec.get("control", "")
+    control = evidence.control
     made = _comparisons(evidence, control, study.object_errors(modality, METRIC))
     return replace(evidence, comparisons=tuple(made))
+
+
+FROM = "from_"
+
+
+def sources(study: Study, modality: str) -> list[str]:
+    """The modalities that this one is told from alone."""
+    estimates = study.rows("metrics", modality=modality, metric=METRIC)["estimate"].to_pylist()
+    return sorted({e.removeprefix(FROM) for e in estimates if e.startswith(FROM)})
+
+
+def across(study: Study, evidence: Evidence, source: str) -> Evidence:
+    """The errors of the same models told from one other modality; nothing is compared."""
+    modality, estimate, x = evidence.modality, FROM + source, evidence.x
+    values = study.values(modality, METRIC, estimate)
+    found = tuple(line for line in lines(study, x, values) if line.model != MEAN)
+    return replace(
+        evidence,
+        errors=found,
+        mean=flat(study, x, values, MEAN),
+        comparisons=(),
+        told=source,
+        spreads=study.standard_errors(modality, METRIC, estimate),
+    )
+
+
+def _probe_spreads(study: Study, coded: str) -> dict[str, float]:
+    rows = study.rows("metrics", modality=coded, metric="probe_accuracy", estimate="probe")
+    return {r["cell"]: r["sd"] for r in rows.to_pylist() if r["sd"] is not None}
 
 
 def _majority(study: Study, modality: str) -> float | None:
@@ -121,11 +165,12 @@ def _comparisons(evidence: Evidence, control: str, errors: Errors) -> list[Compa
     pairs = [(a, b) for a in own for b in others if _goes_with(a, b)]
     pairs += [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(a, b) for a in models for b in pca]
+    luck = luck_of_seeds([_by_seed(point, errors) for point in _configurations(models)])
     found = [
         comparison
         for first, second in pairs
         for point in _distinct(first, second)
-        if (comparison := _compare(evidence, first, second, point, errors)) is not None
+        if (comparison := _compare(evidence, first, second, point, errors, luck)) is not None
     ]
     corrected = holm([c.difference.p for c in found])
     return [replace(c, p=p) for c, p in zip(found, corrected, strict=True)]
@@ -147,8 +192,18 @@ def _distinct(first: Line, second: Line) -> Iterator[Point]:
             yield point
 
 
+def _configurations(found: list[Line]) -> list[Point]:
+    """One point per configuration: one that stands at several places has its luck once."""
+    return list({tuple(c.cell for c in p.cells): p for line in found for p in line.points}.values())
+
+
 def _compare(
-    evidence: Evidence, first: Line, second: Line, point: Point, errors: Errors
+    evidence: Evidence,
+    first: Line,
+    second: Line,
+    point: Point,
+    errors: Errors,
+    luck: Luck | None,
 ) -> Comparison | None:
     """None where the second has nothing at this place."""
     others = [q for q in second.at(point.x) if second.is_reference or q.shape == point.shape]
@@ -169,12 +224,17 @@ def _compare(
         second=second,
         x=point.x,
         shape=point.shape,
-        difference=paired_difference(a, b),
+        difference=paired_difference(a, b, luck=_of_difference(luck, second)),
         base=sum(b[key] for key in sorted(common)) / len(common),
         p=math.nan,
         is_ranked=evidence.has_learnt(point)
         and (second.is_reference or evidence.has_learnt(other)),
     )
+
+
+def _of_difference(luck: Luck | None, second: Line) -> Luck | None:
+    """A reference has no luck; two trainings of different models share none of theirs."""
+    return luck if luck is None or second.is_reference else luck.of_difference()
 
 
 def _by_seed(point: Point, errors: Errors) -> dict[tuple[int, str], float]:

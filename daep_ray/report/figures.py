@@ -37,7 +37,7 @@ def error_figure(name: str, evidence: Evidence) -> Drawing:
         if bottom < gate < top:
             muted(ax, "not trained enough", (0.015, 0.985), va="top")
     end_labels(ax, labels)
-    ax.set_title("reconstruction error (z units)")
+    ax.set_title(f"{evidence.subject} (z units)")
     caption = "Mean absolute error on test objects, in units of the training set's scatter (z)."
     if any(len(p.values) > 1 for line in lines for p in line.points):
         num_seeds = max(len(p.values) for line in lines for p in line.points)
@@ -51,7 +51,7 @@ def error_figure(name: str, evidence: Evidence) -> Drawing:
         caption += " Where several code shapes have equal floats, the line is their mean."
     if is_cut:
         caption += " The error axis does not start at zero."
-    return Drawing(name, figure, _alt("Reconstruction error", lines, x, mean), caption)
+    return Drawing(name, figure, _alt(_capital(evidence.subject), lines, x, mean), caption)
 
 
 @on_paper
@@ -154,6 +154,10 @@ def _error_range(lines: tuple[Line, ...], mean: float | None) -> tuple[float, fl
 
 def _has_shapes(lines: tuple[Line, ...]) -> bool:
     return any(len({p.x for p in line.points}) < len(line.points) for line in lines)
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _alt(what: str, lines: tuple[Line, ...], x: Abscissa, mean: float | None) -> str:

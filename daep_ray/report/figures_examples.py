@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from daep_ray.report.chosen import Chosen
-from daep_ray.report.marks import canvas, corner, key, thousands
+from daep_ray.report.marks import KEY_ROW, canvas, corner, key, key_rows, thousands
 from daep_ray.report.numbers import listing, significant
 from daep_ray.report.source import Cell, Study
-from daep_ray.report.style import COLOURS, COLUMN, look, on_paper
+from daep_ray.report.style import COLOURS, COLUMN, on_paper
 from daep_ray.report.svg import Drawing
 
 MOST_PANELS = 6
@@ -85,12 +85,17 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
     """One example."""
     panels = example.categories
     each = 2.1 if len(panels) == 1 else 0.62
-    height = each * len(panels) + RESIDUAL + 1.02
-    figure, axes = canvas(height, [*([each] * len(panels)), RESIDUAL], top=0.48)
     cells = [c for c in chosen.cells if c.cell in example.by_cell]
+    looks = [(chosen.names[c.cell], chosen.looks[c.cell]) for c in cells]
+    entries = key_rows(
+        [("data", COLOURS["data"], ""), *((name, own.colour, own.trace) for name, own in looks)]
+    )
+    head = 0.48 + KEY_ROW * (len(entries) - 1)
+    height = each * len(panels) + RESIDUAL + 0.54 + head
+    figure, axes = canvas(height, [*([each] * len(panels)), RESIDUAL], top=head)
     for ax, category in zip(axes, panels, strict=False):
-        _panel(ax, example, cells, category)
-    _residuals(axes[-1], example, cells, panels)
+        _panel(ax, example, cells, category, chosen)
+    _residuals(axes[-1], example, cells, panels, chosen)
     axes[-1].set_xlabel(units["position"])
     middles = {units["value"]: 0.5 + RESIDUAL / 2 / height, "residual": _middle(axes[-1])}
     for words, middle in middles.items():
@@ -102,8 +107,7 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
     )
     rank = f"{example.percentile}th percentile"
     figure.text(0.98, top / height, rank, va="center", ha="right", color=COLOURS["muted"])
-    traces = [(chosen.names[c.cell], look(c.model).colour, look(c.model).trace) for c in cells]
-    key(figure, [("data", COLOURS["data"], ""), *traces], height - 0.31)
+    key(figure, entries, height - 0.31)
     return Drawing(name, figure, _alt(example, chosen, cells, label), "")
 
 
@@ -122,10 +126,10 @@ def _alt(example: Example, chosen: Chosen, cells: list[Cell], label: str) -> str
     )
 
 
-def _panel(ax: Axes, example: Example, cells: list[Cell], category: str) -> None:
+def _panel(ax: Axes, example: Example, cells: list[Cell], category: str, chosen: Chosen) -> None:
     _draw_data(ax, _select(example.data, category))
     for cell in cells:
-        rows, style = _select(example.by_cell[cell.cell], category), look(cell.model)
+        rows, style = _select(example.by_cell[cell.cell], category), chosen.looks[cell.cell]
         x, low, high = rows["position"], rows["low"], rows["high"]
         if np.isfinite(low).all() and (high > low).any():
             ax.fill_between(x, low, high, color=style.colour, alpha=0.2, lw=0, zorder=2)
@@ -150,12 +154,14 @@ def _draw_data(ax: Axes, data: dict[str, np.ndarray]) -> None:
     ax.errorbar(x, truth, error, fmt="o", ms=1.8, mew=0, color=black, elinewidth=0.4, zorder=3)
 
 
-def _residuals(ax: Axes, example: Example, cells: list[Cell], panels: list[str]) -> None:
+def _residuals(
+    ax: Axes, example: Example, cells: list[Cell], panels: list[str], chosen: Chosen
+) -> None:
     """Reconstruction minus data, all panels' measurements together, in the value's unit."""
     ax.axhline(0, color=COLOURS["data"], lw=0.6, zorder=1)
     spread = []
     for cell in cells:
-        style = look(cell.model)
+        style = chosen.looks[cell.cell]
         for category in panels:
             rows = _select(example.by_cell[cell.cell], category)
             spread.append(rows["mean"] - rows["truth"])
@@ -191,14 +197,15 @@ def _rms(example: Example, cell: Cell) -> float:
     return float(np.sqrt(np.mean((rows["mean"] - rows["truth"]) ** 2)))
 
 
-def caption(place: str, found: list[Example]) -> str:
+def caption(place: str, found: list[Example], chosen: Chosen | None = None) -> str:
     """What the row of examples shows, and how they were chosen."""
     noiseless = "dotted: the survey's noiseless value; " if has_noiseless(found) else ""
     *first, last = [f"{e.percentile}th" for e in found] or ["50th"]
     ranks = f"{', '.join(first)} and {last}" if first else last
     return (
-        f"With {place}. Points: data with errors; {noiseless}lines: mean of each model's draws; "
-        "bands: 90 % of the draws. Below: reconstruction minus data. Chosen by rule, not by model: "
+        f"With {place}. {chosen.note if chosen else ''}Points: data with errors; {noiseless}"
+        "lines: mean of each model's draws; bands: 90 % of the draws. Below: reconstruction minus "
+        "data. Chosen by rule, not by model: "
         f"the test objects at the {ranks} percentile of the error that the training "
         "mean makes on them, the same for every model."
     )

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from daep_ray.report.chosen import Chosen
-from daep_ray.report.marks import Label, canvas, corner, end_labels
+from daep_ray.report.marks import Label, canvas, corner, end_labels, label_room
 from daep_ray.report.numbers import MINUS, significant
 from daep_ray.report.source import Cell, Study
-from daep_ray.report.style import COLOURS, look, on_paper
+from daep_ray.report.style import COLOURS, on_paper
 from daep_ray.report.svg import Drawing
 
 MOST_PANELS = 6
@@ -25,7 +25,8 @@ def residual_figure(
         return None
     panels = list(dict.fromkeys(row["category"] or "" for row in rows))[:MOST_PANELS]
     each = 2.2 if len(panels) == 1 else 0.8
-    figure, axes = canvas(each * len(panels) + 0.72, [1.0] * len(panels), right=0.5)
+    right = label_room(list(chosen.names.values()))
+    figure, axes = canvas(each * len(panels) + 0.72, [1.0] * len(panels), right=right)
     high = 1.08 * max(max(abs(r["low"]), abs(r["high"])) for r in rows)
     for ax, category in zip(axes, panels, strict=True):
         ax.set_ylim(-high, high)
@@ -48,11 +49,12 @@ def _draw(ax: Axes, chosen: Chosen, cell: Cell, rows: list[dict[str, Any]]) -> L
     own = sorted((r for r in rows if r["cell"] == cell.cell), key=lambda r: r["position_low"])
     if not own:
         return None
-    style = look(cell.model)
+    style = chosen.looks[cell.cell]
     place = [(r["position_low"] + r["position_high"]) / 2 for r in own]
     median, low, high = ([r[k] for r in own] for k in ("median", "low", "high"))
+    alone = style.marker if len(place) == 1 else ""  # one bin has no line
     for edge in (low, high):
-        ax.plot(place, edge, color=style.colour, ls=style.trace, lw=0.8, zorder=2)
+        ax.plot(place, edge, color=style.colour, ls=style.trace, marker=alone, lw=0.8, ms=2)
     if not cell.is_reference:
         ax.fill_between(place, low, high, color=style.colour, alpha=0.07, lw=0, zorder=1)
         ax.plot(place, median, color=style.colour, ls=style.trace, lw=1.6, zorder=3)

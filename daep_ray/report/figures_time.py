@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from daep_ray.report.marks import canvas
+from daep_ray.report.marks import canvas, label_room, wrapped
 from daep_ray.report.numbers import duration, listing, percent, whole
 from daep_ray.report.source import Cell, Study
 from daep_ray.report.style import COLOURS, on_paper, title
@@ -55,18 +55,20 @@ def time_figure(name: str, study: Study) -> Drawing | None:
     spent = {group: parts for group, parts in spent.items() if sum(parts.values()) > 0}
     if not spent:
         return None
-    margins = {"left": 0.62, "right": 0.75, "top": 0.42, "bottom": 0.4}
-    figure, (ax,) = canvas(0.85 + 0.34 * len(spent), **margins)
+    names = [wrapped(group) for group in spent]
+    left = label_room(list(spent), 7.5, 0.62)
+    each = (0.22 if len(spent) < 6 else 0.06) + 0.12 * max(name.count("\n") + 1 for name in names)
+    figure, (ax,) = canvas(0.85 + each * len(spent), left=left, right=0.75, top=0.42, bottom=0.4)
     for row, parts in enumerate(spent.values()):
         _bar(ax, row, parts)
-    ax.set_yticks(range(len(spent)), list(spent))
+    ax.set_yticks(range(len(spent)), names)
     ax.set_ylim(len(spent) - 0.5, -0.5)
     ax.set_xlim(0, 1)
     ax.grid(visible=False)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:.0f} %"))
-    _key(ax)
+    _key(ax, left)
     caption = (
         "Seconds of all trials added up, whether they ran side by side or not. Data: waiting for "
         "batches. Ray: a trial's time that was neither training nor evaluation."
@@ -89,7 +91,7 @@ def _bar(ax: Axes, row: int, parts: dict[str, float]) -> None:
     ax.text(1.03, row, duration(total), transform=at, va="center")
 
 
-def _key(ax: Axes) -> None:
+def _key(ax: Axes, left: float) -> None:
     """The four words above the bars, each behind a sample of its colour."""
     edge: dict[str, Any] = {"edgecolor": COLOURS["muted"], "lw": 0.3}
     samples = [
@@ -97,6 +99,8 @@ def _key(ax: Axes) -> None:
         for name, colour, hatch in SHARES
     ]
     where: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.3}
+    if left > 1:  # the words must not leave the paper
+        where["bbox_to_anchor"] = (-0.35, 1)
     size: dict[str, Any] = {"handlelength": 0.9, "handletextpad": 0.4, "columnspacing": 1.2}
     ax.legend(handles=samples, ncols=4, frameon=False, borderpad=0, **where, **size)
 

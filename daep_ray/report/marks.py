@@ -1,5 +1,6 @@
 """Small things that several figures draw: axes, line-end labels that do not overlap, bands."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from daep_ray.report.numbers import MINUS
 from daep_ray.report.points import Abscissa
 from daep_ray.report.style import COLOURS, COLUMN, paper
+
+WIDEST = 18  # characters of a label's line
+KEY_ROW = 0.16  # inches
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,12 @@ def end_labels(ax: Axes, labels: list[Label], size: float = 8.0) -> None:
     points = ax.get_window_extent().height * 72 / ax.figure.dpi  # the axes' height
     low, high = ax.get_ylim()
     wanted = [(label.height - low) / (high - low) * points for label in labels]
-    for label, place in zip(labels, spread(wanted, size * 1.25, points), strict=True):
+    texts = [wrapped(label.text) for label in labels]
+    gap = size * 1.25 * max(text.count("\n") + 1 for text in texts)
+    places = spread(wanted, gap, points)
+    for label, text, place in zip(labels, texts, places, strict=True):
         ax.annotate(
-            label.text,
+            text,
             xy=(1, place / points),
             xycoords="axes fraction",
             xytext=(4, 0),
@@ -96,9 +103,24 @@ def end_labels(ax: Axes, labels: list[Label], size: float = 8.0) -> None:
             va="center",
             ha="left",
             fontsize=size,
+            linespacing=1.05,
             color=label.colour,
             annotation_clip=False,
         )
+
+
+def wrapped(name: str, width: int = WIDEST) -> str:
+    """A name in lines of about `width` characters."""
+    return "\n".join(textwrap.wrap(name, width)) or name
+
+
+def label_room(
+    names: Sequence[str], size: float = 8.0, least: float = 0.5, width: int = WIDEST
+) -> float:
+    """Inches that labels beside an axis take, in lines of about `width` characters."""
+    lines = [line for name in names for line in wrapped(name, width).split("\n")]
+    longest = max((len(line) for line in lines), default=0)
+    return max(least, 0.1 + longest * size * 0.0083)
 
 
 def spread(wanted: list[float], gap: float, top: float) -> list[float]:
@@ -139,16 +161,39 @@ def muted(ax: Axes, text: str, xy: tuple[float, float], **kwargs: object) -> Non
     ax.text(*xy, text, transform=ax.transAxes, color=COLOURS["muted"], fontsize=7, **kwargs)  # type: ignore[arg-type]
 
 
-def key(figure: Figure, entries: Sequence[tuple[str, str, Any]], height: float) -> None:
-    """Names with a sample of their line (name, colour, dash; no dash: dots), at `height` inches."""
-    place, at = 0.12, height / figure.get_size_inches()[1]
-    for name, colour, dash in entries:
-        ends = [place / COLUMN, (place + 0.2) / COLUMN]
-        drawn: dict[str, Any] = {"ls": dash, "lw": 1.4}
-        if not dash:
-            ends, drawn = ends[1:], {"ls": "", "marker": "o", "ms": 2.2, "mew": 0}
-        sample = Line2D(ends, [at] * len(ends), color=colour, transform=figure.transFigure, **drawn)
-        figure.add_artist(sample)
-        words = figure.text((place + 0.25) / COLUMN, at, name, color=colour, va="center_baseline")
-        words.set_fontsize(7.5)
-        place += 0.25 + 0.068 * len(name) + 0.16
+Entry = tuple[str, str, Any]  # name, colour, dash; no dash: dots
+
+
+def key_rows(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Entries of a key in as many rows as a column's width needs."""
+    rows: list[list[Entry]] = [[]]
+    place = 0.12
+    for entry in entries:
+        if rows[-1] and place + _key_width(entry[0]) > COLUMN + 0.1:
+            rows.append([])
+            place = 0.12
+        rows[-1].append(entry)
+        place += _key_width(entry[0])
+    return rows
+
+
+def _key_width(name: str) -> float:
+    """Inches."""
+    return 0.41 + 0.068 * len(name)
+
+
+def key(figure: Figure, rows: Sequence[Sequence[Entry]], height: float) -> None:
+    """Names with a sample of their line; the first row at `height` inches."""
+    for number, entries in enumerate(rows):
+        place, at = 0.12, (height - number * KEY_ROW) / figure.get_size_inches()[1]
+        for name, colour, dash in entries:
+            ends = [place / COLUMN, (place + 0.2) / COLUMN]
+            drawn: dict[str, Any] = {"ls": dash, "lw": 1.4}
+            if not dash:
+                ends, drawn = ends[1:], {"ls": "", "marker": "o", "ms": 2.2, "mew": 0}
+            heights = [at] * len(ends)
+            sample = Line2D(ends, heights, color=colour, transform=figure.transFigure, **drawn)
+            figure.add_artist(sample)
+            where = ((place + 0.25) / COLUMN, at)
+            figure.text(*where, name, color=colour, va="center_baseline", fontsize=7.5)
+            place += _key_width(name)

@@ -14,6 +14,7 @@ from daep_ray.report.source import Study
 from daep_ray.report.style import title
 
 Facts = list[tuple[str, str]]
+NO_DATE = "the survey names no date"
 UNITS = {"Angstrom": "Å"}  # as figures write them
 
 
@@ -44,9 +45,19 @@ def subtitle(study: Study, modality: str) -> list[str]:
     parts += [", ".join(objects)] if objects else []
     budget = study.spec.get("base", {}).get("optimisation", {}).get("num_objects")
     parts += [f"budget {whole(budget)} objects seen"] if budget else []
+    hash_ = data.get("manifest")
+    parts.append(
+        f"data {hash_[:12]}, {date_of(study) or 'not dated'}" if hash_ else "missing: data"
+    )
     num_seeds = len({c.seed for c in study.trained})
     parts.append("1 seed" if num_seeds == 1 else f"{num_seeds} seeds")
     return [*parts, states(study)]
+
+
+def date_of(study: Study) -> str:
+    """The date that the survey gives its data, "" if it gives none: a file's date is no date of
+    data, and the manifest has no clock, so that equal data have equal hashes."""
+    return str(study.spec.get("data", {}).get("source", {}).get("date", ""))
 
 
 def states(study: Study) -> str:
@@ -100,7 +111,18 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
             f"{len(unfinished)} cells of {models} have no result; their configurations rest on "
             "fewer seeds or none."
         )
-    said.append("Not on this page: calibration of the draws, confusion of the probe, map of codes.")
+    lacking = [
+        words
+        for table, words in (
+            ("calibration", "calibration of the draws"),
+            ("groups", "errors by class and signal to noise"),
+            ("confusion", "confusion of the probe"),
+            ("codes", "a map of the codes"),
+        )
+        if not study.rows(table).num_rows
+    ]
+    if lacking:
+        said.append(f"missing: {listing(lacking)}: the study's tables hold none.")
     return said
 
 
@@ -111,7 +133,10 @@ def about_data(study: Study) -> Facts:
     facts: Facts = [
         ("survey", source.get("format", _no("spec.json"))),
         ("manifest", data.get("manifest", _no("spec.json"))),
-        ("date of the data", str(source.get("date", "missing: the manifest names none"))),
+        (
+            "date of the data",
+            date_of(study) or f"missing: {NO_DATE}",
+        ),
     ]
     if source.get("options"):
         facts.append(("options", _flat(source["options"])))

@@ -71,10 +71,10 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
     """Every configuration's errors, and whether it has learnt."""
     rows = configurations(study, evidence)
     best = [_is_best(evidence, row) for row in rows]
-    columns = [*_design(evidence, rows), _seeds(rows)]
+    columns = [*design(evidence, rows), _seeds(rows)]
     for metric in _metrics(study, evidence.modality, is_probe=False):
         for estimate in (None, *(ESTIMATES if metric == METRIC else ())):
-            column = _column(study, evidence, rows, metric, estimate)
+            column = metric_column(study, evidence, rows, metric, estimate)
             if metric == METRIC and estimate is None:
                 column = replace(column, entries=_in_bold(column.entries, best))
             columns += [column] if estimate is None or _has_numbers(column) else []
@@ -82,7 +82,7 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
     columns.append(text_column("verdict", "learning gate", verdicts))
     return Grid(
         f"reconstruction-{slug(evidence.modality)}",
-        f"Reconstruction of {evidence.modality}, test objects",
+        f"Reconstruction of {evidence.modality}, test objects{place(evidence, rows)}",
         tuple(columns),
         (
             "Errors are those of the mean of draws, where a model has draws, unless the column "
@@ -96,18 +96,49 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
 
 def probe(study: Study, evidence: Evidence) -> Grid | None:
     """What a linear probe reads from every configuration's code; None if nobody asked one."""
-    metrics = _metrics(study, evidence.modality, is_probe=True)
+    coded = replace(evidence, modality=study.coded(evidence.modality))
+    metrics = _metrics(study, coded.modality, is_probe=True)
     rows = [r for r in configurations(study, evidence) if r.model not in WITHOUT_CODE]
     if not metrics or not rows:
         return None
-    columns = [*_design(evidence, rows), _seeds(rows)]
-    columns += [_column(study, evidence, rows, metric, None) for metric in metrics]
+    columns = [*design(evidence, rows), _seeds(rows)]
+    columns += [metric_column(study, coded, rows, metric, None) for metric in metrics]
     return Grid(
-        f"probe-{slug(evidence.modality)}",
-        f"Linear probe of the code of {evidence.modality}",
+        f"probe-{slug(coded.modality)}",
+        f"Linear probe of the code of {coded.modality}{place(evidence, rows)}",
         tuple(columns),
         ("Mean over the probe's splits, which keep an object's samples together.",),
     )
+
+
+def told(study: Study, evidence: Evidence) -> Grid | None:
+    """Numbers told from every configuration's code (R2), and whether codes fall into classes."""
+    coded = replace(evidence, modality=study.coded(evidence.modality))
+    where = {"modality": coded.modality}
+    known = study.rows("metrics", **where, metric="probe_r2")["estimate"].to_pylist()
+    asked = [("probe_r2", e, f"{_label(e)}, R\u00b2") for e in sorted(set(known)) if e != "probe"]
+    for metric, title_ in (("kmeans_adjusted_rand", "k-means, Rand"), ("class_silhouette", "")):
+        if study.rows("metrics", **where, metric=metric).num_rows:
+            asked.append((metric, "clusters", title_ or METRICS[metric].title))
+    rows = [r for r in configurations(study, evidence) if r.model not in WITHOUT_CODE]
+    if not asked or not rows:
+        return None
+    columns = design(evidence, rows)
+    columns += [metric_column(study, coded, rows, *one) for one in asked]
+    return Grid(
+        f"told-{slug(coded.modality)}",
+        f"Numbers and clusters in the code of {coded.modality}{place(evidence, rows)}",
+        tuple(columns),
+        (
+            "R\u00b2 of a ridge regression on objects that it was not fitted on: 1 tells the "
+            "number, 0 no better than its mean. Adjusted Rand index between k-means clusters and "
+            "classes, and silhouette of the classes: 1 apart, 0 mixed.",
+        ),
+    )
+
+
+def _label(estimate: str) -> str:
+    return estimate.removeprefix("probe_").replace("_", " ")
 
 
 def _metrics(study: Study, modality: str, is_probe: bool) -> list[str]:
@@ -128,15 +159,31 @@ def _metrics(study: Study, modality: str, is_probe: bool) -> list[str]:
     return [m for m in METRICS if m in found] + sorted(found - METRICS.keys())
 
 
-def _design(evidence: Evidence, rows: list[Configuration]) -> list[Column]:
-    """What tells the rows apart."""
+def design(evidence: Evidence, rows: list[Configuration]) -> list[Column]:
+    """What tells the rows apart; what all share stands in the caption (`place`)."""
     columns = [text_column("model", "model", [title(r.model) for r in rows])]
-    columns.append(_place_column(evidence, rows))
-    if evidence.x.path == FLOATS and any(r.shape for r in rows):
-        columns.append(text_column("shape", SHAPE, [r.shape for r in rows]))
+    if not is_at_one_place(rows):
+        columns.append(_place_column(evidence, rows))
+        if evidence.x.path == FLOATS and any(r.shape for r in rows):
+            columns.append(text_column("shape", SHAPE, [r.shape for r in rows]))
     if any(r.variant for r in rows):
         columns.append(text_column("variant", "variant", [r.variant for r in rows]))
     return columns
+
+
+def is_at_one_place(rows: list[Configuration]) -> bool:
+    """Whether all rows stand at one place of the x-axis, with one shape of the code."""
+    places = {r.x for r in rows if r.x is not None}
+    return len(places) == 1 and len({r.shape for r in rows if r.shape}) <= 1
+
+
+def place(evidence: Evidence, rows: list[Configuration]) -> str:
+    """The place that all rows share, as a caption's end."""
+    if not is_at_one_place(rows):
+        return ""
+    x = next(r.x for r in rows if r.x is not None)
+    shape = next((r.shape for r in rows if r.shape), "")
+    return f", {evidence.x.label(x)}" + (f" ({shape})" if shape else "")
 
 
 def _seeds(rows: list[Configuration]) -> Column:
@@ -157,12 +204,13 @@ def _place_column(evidence: Evidence, rows: list[Configuration]) -> Column:
     return Column("x", evidence.x.title, entries, kind="number")
 
 
-def _column(
+def metric_column(
     study: Study,
     evidence: Evidence,
     rows: list[Configuration],
     metric: str,
     estimate: str | None,
+    title: str = "",
 ) -> Column:
     """A metric of every configuration."""
     values = study.values(evidence.modality, metric, estimate)
@@ -172,6 +220,7 @@ def _column(
         unit = study.declaration(evidence.modality).get("value", {}).get("unit") or unit
     found = [_interval(row, values, metric, estimate) for row in rows]
     name = estimate.replace("_", " ") if estimate else known.title.removeprefix("probe ")
+    name = title or name
     key = f"{metric}_{estimate}" if estimate else metric
     is_count = known.unit == "count"
     return number_column(

@@ -82,6 +82,30 @@ class Study:
                 found = found.filter(pc.equal(found[column], pa.scalar(value)))
         return found
 
+    def coded(self, modality: str) -> str:
+        """What the code that tells of a modality is made of: `photometry+spectrum` or itself."""
+        names = (
+            self._column("confusion", "modality")
+            + self._column("codes", "modality")
+            + self._column("metrics", "modality")
+        )
+        joint = sorted({m for m in names if "+" in m and modality in m.split("+")})
+        return joint[0] if joint else modality
+
+    def standard_errors(
+        self, modality: str, metric: str, estimate: str | None = None
+    ) -> dict[str, float]:
+        """Per cell, of the mean over objects, in the estimate that `values` takes."""
+        order = (estimate,) if estimate else PREFERENCE
+        found: dict[str, tuple[int, float]] = {}
+        for row in self.rows("metrics", modality=modality, metric=metric).to_pylist():
+            if row["estimate"] not in order or not row["count"] or row["sd"] is None:
+                continue
+            rank = order.index(row["estimate"])
+            if row["cell"] not in found or rank < found[row["cell"]][0]:
+                found[row["cell"]] = (rank, row["sd"] / math.sqrt(row["count"]))
+        return {cell: error for cell, (_, error) in found.items()}
+
     def values(self, modality: str, metric: str, estimate: str | None = None) -> dict[str, float]:
         """A metric's value per cell; without an estimate, each cell's preferred one."""
         order = (estimate,) if estimate else (*PREFERENCE, "probe")

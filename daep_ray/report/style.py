@@ -5,7 +5,7 @@ that a figure follows the reader's light or dark setting. The files beside the p
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import wraps
@@ -34,6 +34,13 @@ INKS = {
     "#7d93ad": "share-b",
     "#b9c7d6": "share-c",
     "#dfe5ec": "share-d",
+    "#4477aa": "class-a",  # classes of objects: Tol (2021), bright
+    "#ee6677": "class-b",
+    "#228833": "class-c",
+    "#ccbb44": "class-d",
+    "#66ccee": "class-e",
+    "#aa3377": "class-f",
+    "#bbbbbb": "class-g",  # all others, and unknown ones
 }
 COLOURS = {name: colour for colour, name in INKS.items()}
 
@@ -60,16 +67,30 @@ LOOKS = {
     "mean": Look("training mean", COLOURS["mean"], (0, (1, 1.6)), "", (0, (1, 1.6))),
     "gp": Look("GP, other points", COLOURS["gp"], (0, (5, 1.5, 1, 1.5)), "", (0, (3, 1, 1, 1))),
 }
+CLASS_LOOKS = tuple(zip("abcdef", "os^DvP", strict=True))  # colour, marker
+VARIANT_TRACES: tuple[Any, ...] = ("", (0, (5, 1.5)), (0, (1.5, 1)), (0, (6, 1, 1, 1, 1, 1)))
 VARIANT_DASHES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (3, 1.2, 1, 1.2)), (0, (2, 1)))
 
 COLUMN = 3.5  # inches: a paper's column
 
 
 def look(model: str) -> Look:
-    """The model's look: `daep two-stage` looks like `daep`; an unknown one is sky blue, a star."""
-    kind = next((k for k in LOOKS if re.match(rf"{k}(?![a-z])", model)), None)
+    """The model's look: `daep two-stage` looks like `daep`, `VAE, beta 0.1` like `vae`; an unknown
+    one is sky blue, a star."""
+    kind = next((k for k in LOOKS if re.match(rf"(?i:{k})(?![A-Za-z])", model)), None)
     found = LOOKS[kind] if kind else Look(model, COLOURS["other"], "-", "*")
     return found if model == kind else replace(found, title=model)
+
+
+def apart(models: Sequence[str]) -> list[Look]:
+    """Looks in which models of one colour have lines of their own."""
+    found: list[Look] = []
+    for model in models:
+        own = look(model)
+        number = sum(other.colour == own.colour for other in found)
+        trace = VARIANT_TRACES[number % len(VARIANT_TRACES)] or own.trace
+        found.append(replace(own, trace=trace))
+    return found
 
 
 def title(model: str) -> str:

@@ -18,6 +18,7 @@ from daep_ray.report.numbers import (
     whole,
 )
 from daep_ray.report.points import FLOATS, Line, Point
+from daep_ray.report.ranking import MANY, rank
 from daep_ray.report.source import PCA, Study
 from daep_ray.study.statistics import GATE_MARGIN
 
@@ -50,23 +51,38 @@ def answer(study: Study, evidence: Evidence) -> Answer:
     against = [(a, b) for a, b in pairs if b.model != PCA] or pairs[:1]
     if not against:
         return Answer("none", _alone(evidence, learnt[0]))
+    more = _pca(evidence) if against[0][1].model != PCA else []
+    ranking = rank(evidence, against)
+    if ranking is not None:
+        more = [*ranking.more, *more, *_unlearnt(evidence)]
+        return Answer(_judged(evidence, ranking.kind), ranking.sentence, tuple(more))
     found = [_pair(evidence, a, b) for a, b in against]
     cost = "" if found[0].kind == "untrained" else _cost(study, *against[0])
     sentence = f"{found[0].sentence}{cost}."
-    more = [f"{other.sentence}." for other in found[1:]]
-    more += _pca(evidence) if against[0][1].model != PCA else []
-    kind = found[0].kind
-    if kind == "winner" and _is_beaten_by_pca(evidence):
-        kind = "mixed"  # a winner that PCA beats somewhere is no good news
-    return Answer(kind, sentence, tuple(more + _unlearnt(evidence)))
+    more = [*(f"{other.sentence}." for other in found[1:]), *more, *_unlearnt(evidence)]
+    return Answer(_judged(evidence, found[0].kind), sentence, tuple(more))
+
+
+def _judged(evidence: Evidence, kind: str) -> str:
+    """A winner that PCA beats somewhere is no good news."""
+    return "mixed" if kind == "winner" and _is_beaten_by_pca(evidence) else kind
 
 
 def findings(evidence: Evidence, estimates: list[str]) -> list[str]:
     """Three to five sentences of statistics; `estimates` is the one on kinds of estimates."""
     said = [s for s in [_size(evidence)] if s]
-    said += [s for a, b in _pairs(evidence)[:2] if (s := _objects(evidence, a, b))]
+    said += [s for a, b in _first(evidence) if (s := _objects(evidence, a, b))]
     said += [s for s in [_probe(evidence)] if s]
     return said + estimates
+
+
+def _first(evidence: Evidence) -> list[tuple[Line, Line]]:
+    """Two pairs to tell of: the first ones, of many the best model's with the control and PCA."""
+    pairs = _pairs(evidence)
+    if len(evidence.trained) <= MANY:
+        return pairs[:2]
+    best, _ = _best(evidence.trained)
+    return [pair for pair in pairs if best in pair][:2]
 
 
 def _states(study: Study) -> str:
@@ -248,11 +264,17 @@ def _pca(evidence: Evidence) -> list[str]:
             parts += [f"{words} at {_places(evidence, found)}"] if found else []
         if parts:
             said.setdefault(listing(parts), []).append(first.name)
+    number = len([line for line in evidence.trained if any(map(evidence.has_learnt, line.points))])
     parts = [
-        f"{listing(names)} {'is' if len(names) == 1 else 'are'} {words}"
+        f"{_together(names, number)} {'is' if len(names) == 1 else 'are'} {words}"
         for words, names in said.items()
     ]
     return [f"Against PCA with as many floats: {'; '.join(parts)}."] if parts else []
+
+
+def _together(names: list[str], number: int) -> str:
+    """The names, or that it is all of them."""
+    return f"all {number} models" if len(names) == number > MANY else listing(names)
 
 
 def _is_beaten_by_pca(evidence: Evidence) -> bool:
@@ -307,12 +329,19 @@ def _probe(evidence: Evidence) -> str:
     found = [line for line in evidence.probes if not line.is_reference]
     if not found or evidence.majority is None:
         return ""
-    ends = [
-        f"{percent(max(p.mean for p in line.points))} from {line.name}" for line in evidence.probes
-    ]
+    best = {line.name: max(p.mean for p in line.points) for line in evidence.probes}
+    if len(found) > MANY:
+        names = sorted((line.name for line in found), key=lambda n: -best[n])
+        pca = [line.name for line in evidence.probes if line.is_reference]
+        shown = [names[0], names[-1], *pca]
+    else:
+        shown = list(best)
+    ends = [f"{percent(best[name])} from {name}" for name in shown]
+    among = "; best and worst model" + (" and PCA" if len(shown) > 2 else "")
     return (
-        f"A linear probe names the class at best in {listing(ends)}; always guessing the largest "
-        f"class is right in {percent(evidence.majority)}."
+        f"A linear probe names the class at best in {listing(ends)}"
+        f"{among if len(found) > MANY else ''}; always guessing the largest class is right in "
+        f"{percent(evidence.majority)}."
     )
 
 
@@ -325,6 +354,7 @@ def seeds_note(evidence: Evidence) -> str:
             "of a training."
         )
     return (
-        "Intervals of differences: paired bootstrap over seeds and test objects. p-values are "
+        "Intervals of differences: paired bootstrap over test objects, widened by the luck of "
+        "trainings, which is pooled over all configurations (Student's t). p-values are "
         f"corrected by Holm's method over all comparisons; better or worse is said below {LEVEL}."
     )

@@ -5,6 +5,7 @@ import io
 
 from daep_ray.report.grid import Entry, Grid
 from daep_ray.report.page import Page, Part
+from daep_ray.report.sections import Section
 from daep_ray.report.svg import Drawing
 
 
@@ -15,7 +16,8 @@ def markdown(page: Page) -> str:
     blocks.append(safe(" · ".join(page.subtitle)))
     for part in page.parts:
         blocks += _part(part, len(page.parts) > 1)
-    blocks += ["## How it got there", *map(_figure, page.training)]
+    for section in (page.codes, page.training):
+        blocks += [] if section.is_empty else _section(section)
     blocks += ["## Every training", table(page.trainings, leave_out=("command",))]
     blocks += ["## What this cannot show", "\n".join(f"- {safe(s)}" for s in page.limits)]
     for name, facts in page.facts.items():
@@ -28,14 +30,19 @@ def markdown(page: Page) -> str:
 
 def _part(part: Part, is_one_of_many: bool) -> list[str]:
     blocks = [f"## {safe(part.modality)}", safe(part.answer.sentence)] if is_one_of_many else []
-    blocks += [*map(_figure, part.main)]
-    blocks += ["## What it says", *map(safe, part.findings), safe(part.note)]
-    for grid in part.grids:
+    for section in (part.main, *part.sections):
+        blocks += _section(section)
+    return [b for b in blocks if b]
+
+
+def _section(section: Section) -> list[str]:
+    blocks = [f"## {safe(section.title)}" if section.title else "", safe(section.intro)]
+    for drawing in section.drawings:
+        blocks += [_figure(drawing), safe(drawing.caption)]
+    blocks += [*map(safe, section.words), safe(section.note)]
+    blocks += [f"missing: {safe(name)}: {safe(why)}" for name, why in section.missing.items()]
+    for grid in section.grids:
         blocks += [f"**{safe(grid.caption)}**", table(grid), *map(safe, grid.notes)]
-    blocks += ["## Examples", *map(_figure, part.examples), safe(part.examples_caption)]
-    blocks += ["## Where it fails"] + ([_figure(part.residuals)] if part.residuals else [])
-    blocks += [*map(safe, part.residuals_words)]
-    blocks += [f"missing: {safe(name)}: {safe(reason)}" for name, reason in part.missing.items()]
     return [b for b in blocks if b]
 
 

@@ -16,16 +16,14 @@ def write_report(out: Path) -> Path:
     page = compose(study)
     files = {f"figures/{name}": c for d in page.drawings for name, c in svg.files(d).items()}
     files |= {f"{grid.name}.csv": twins.comma_separated(grid).encode() for grid in page.grids}
-    # the table of all trainings is no table of a paper
-    in_paper = [grid for part in page.parts for grid in part.grids]
-    files |= {f"{grid.name}.tex": latex.table(grid).encode() for grid in in_paper}
+    files |= {f"{grid.name}.tex": latex.table(grid).encode() for grid in page.tables}
     files["report.md"] = twins.markdown(page).encode()
     files["index.html"] = html.render(page).encode()
     folder = out / "report"
     try:
         for name, content in files.items():
             replace_file(folder / name, content)
-        _remove_others(folder / "figures", {name for name in files if name.startswith("figures/")})
+        _remove_others(folder, set(files))
     except OSError as error:
         raise storage_error(error, folder) from error
     return folder / "index.html"
@@ -40,7 +38,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def _remove_others(folder: Path, kept: set[str]) -> None:
-    """Figures of an earlier build that this one does not have would be mistaken for its own."""
-    for path in folder.glob("*.*") if folder.is_dir() else ():
-        if path.suffix in (".svg", ".pdf") and f"figures/{path.name}" not in kept:
-            path.unlink()
+    """Figures and tables of an earlier build that this one does not have would be mistaken for its
+    own."""
+    for kind in ("figures/*.svg", "figures/*.pdf", "*.csv", "*.tex"):
+        for path in folder.glob(kind):
+            if path.relative_to(folder).as_posix() not in kept:
+                path.unlink()

@@ -29,6 +29,8 @@ class Fake:
         default_factory=dict
     )  # on the error of a model, or "model/length"
     name: str = "bottleneck sweep"
+    is_old: bool = False  # evaluated before draws, groups and codes had tables
+    classes: tuple[str, ...] = ("Ia", "Ib", "Ic", "II")
 
 
 @dataclass(frozen=True)

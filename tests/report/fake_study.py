@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from daep_ray.evaluate.tables import SCHEMAS as EVALUATED
 from daep_ray.study import tables
+from tests.report import fake_evaluation as more
 from tests.report import fake_rows as rows
 from tests.report.fake_design import Cell, Fake, cells_of, config_of, is_failed
 
@@ -32,6 +33,14 @@ def make(out: Path, fake: Fake | None = None) -> Path:
         "examples": [row for c in done for row in rows.example_rows(c, fake)],
         "profiles": [row for c in done for row in rows.profile_rows(c, fake)],
     }
+    if not fake.is_old:
+        content["metrics"] += [row for c in done for row in more.draws_metric_rows(c, fake)]
+        content |= {
+            "calibration": [row for c in done for row in more.calibration_rows(c, fake)],
+            "groups": [row for c in done for row in more.group_rows(c, fake)],
+            "confusion": [row for c in done for row in more.confusion_rows(c, fake)],
+            "codes": [row for c in done for row in more.code_rows(c, fake)],
+        }
     found = {name: pa.Table.from_pylist(rows, _schema(name)) for name, rows in content.items()}
     tables.write(out / "tables", found)
     (out / "spec.json").write_text(json.dumps(_spec(fake), indent=1, sort_keys=True))

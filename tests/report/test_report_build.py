@@ -43,6 +43,14 @@ DESIGNS = {
         )
     ),
     "no error": Fake(without_metrics=("absolute_error",), seeds=(0,)),
+    "evaluated long ago": Fake(seeds=(0,), is_old=True),
+    "many models": Fake(
+        models=("daep", "VAE, beta 0.1", "maep", "daep, cosine schedule", "mmvae", "contrastive"),
+        sizes=((4, 4),),
+        seeds=(0,),
+        gain={"daep, cosine schedule": 1.1, "maep": 0.8},
+    ),
+    "many classes": Fake(seeds=(0,), classes=tuple(f"class {i}" for i in range(12))),
     "not trained": Fake(is_trained=False, seeds=(0, 1)),
     "all failed": Fake(seeds=(0,), failed=ALL_FAILED),
     "all failed, nothing else": Fake(seeds=(0,), failed=ALL_FAILED, references=()),
@@ -159,7 +167,7 @@ def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
 
 def with_axis(out: Path, path: str, values: list[object]) -> Path:
     """A study whose code sizes have become values of another axis, all with 16 floats."""
-    make(out, Fake(sizes=((2, 2), (4, 4), (8, 8)), seeds=(0, 1)))
+    make(out, Fake(sizes=((2, 2), (4, 4), (8, 8)), gain={"vae": 1.2}))
     cells = tables.read(out, "cells").to_pylist()
     for row in cells:
         if row["seed"] is not None:
@@ -218,7 +226,7 @@ def test_every_figure_has_a_sentence_for_those_who_cannot_see_it(
     titles = re.findall(
         r'<svg role="img" aria-labelledby="([\w-]+)" [^>]*><title id="([\w-]+)">([^<]+)<', text
     )
-    assert len(titles) == text.count("<svg ") == 9
+    assert len(titles) == text.count("<svg ") == 21
     for label, own, sentence in titles:
         assert label == own
         assert sentence.endswith(".")

@@ -19,26 +19,27 @@ def test_rows_that_no_part_of_a_page_shows_do_not_change_it(tmp_path: Path) -> N
     rows = [
         {"cell": cell, **place, "estimate": estimate, "metric": metric, "value": 0.5, "count": 3}
         for estimate, metric in (
-            ("draws", "coverage_90"),
-            ("draws", "rank_bias"),
-            ("from_photometry", "crps"),
+            ("draws", "something_new"),
             ("network_probe", "probe_accuracy"),
-            ("probe_redshift", "probe_r2"),
-            ("clusters", "kmeans_adjusted_rand"),
+            ("told_by_nobody", "absolute_error"),
             ("told_by_nobody", "something_new"),
         )
     ]
     bins = [
-        {**row, "axis": "phase", "low": -15.0, "high": -5.0, "metric": "squared_error"}
+        {**row, "axis": axis, "low": -15.0, "high": -5.0, "metric": "something_new"}
         for row in rows
+        for axis in ("scale", "hour")
     ]
+    known = tables.read(out, "calibration")
     tables.write(
         out / "tables",
         {
             "metrics": tables.sort(
                 "metrics", pa.concat_tables([metrics, tables.from_rows("metrics", rows)])
             ),
-            "calibration": tables.merge("calibration", [tables.from_rows("calibration", bins)]),
+            "calibration": tables.merge(
+                "calibration", [known, tables.from_rows("calibration", bins)]
+            ),
         },
     )
     assert render(compose(read(out))) == before
