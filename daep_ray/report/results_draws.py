@@ -109,7 +109,7 @@ def _value(metrics: dict[str, dict[str, Any]], metric: str) -> float | str:
 
 
 def across(study: Study, evidence: Evidence) -> Grid | None:
-    """One modality told from another alone: error, calibration, and finding an object's own."""
+    """One modality told from another alone: error and calibration."""
     modality = evidence.modality
     found = sources(study, modality)
     if not found:
@@ -125,8 +125,7 @@ def across(study: Study, evidence: Evidence) -> Grid | None:
         tuple(columns),
         (
             "Told from all: the error of the same model that reads every modality, over all test "
-            "objects. Recall: the share of objects whose own sequence is among the first k that "
-            "the other modality finds.",
+            "objects.",
         ),
     )
 
@@ -134,11 +133,6 @@ def across(study: Study, evidence: Evidence) -> Grid | None:
 def _from(study: Study, evidence: Evidence, source: str) -> list[Column]:
     estimate = FROM + source
     rows = _with(study, evidence, METRIC, estimate)
-    rows += [
-        r
-        for r in _with(study, evidence, "recall_at_1", estimate)
-        if r.cells not in [known.cells for known in rows]
-    ]
     columns = [
         text_column("model", "model", [title(r.model) for r in rows]),
         text_column("from", "told from", [source] * len(rows)),
@@ -153,10 +147,6 @@ def _from(study: Study, evidence: Evidence, source: str) -> list[Column]:
         *((f"coverage_{level}", estimate, f"coverage {level} %") for level in LEVELS),
         ("width_90", estimate, "width 90 %"),
         ("crps", estimate, "CRPS"),
-        ("recall_at_1", estimate, "recall@1"),
-        ("recall_at_1_chance", estimate, "by chance"),
-        ("recall_at_10", estimate, "recall@10"),
-        ("recall_at_10_chance", estimate, "by chance"),
     ):
         columns.append(metric_column(study, evidence, rows, metric, told, words))
     return columns

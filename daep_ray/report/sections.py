@@ -26,6 +26,7 @@ from daep_ray.report.figures_dots import error_dots, has_no_axis, probe_dots
 from daep_ray.report.grid import Grid
 from daep_ray.report.numbers import listing, significant
 from daep_ray.report.results import comparisons, probe, reconstruction, told
+from daep_ray.report.results_retrieval import retrieval
 from daep_ray.report.source import Study
 from daep_ray.report.svg import Drawing, slug
 from daep_ray.report.text import findings, seeds_note
@@ -73,7 +74,11 @@ def main(study: Study, evidence: Evidence) -> Section:
 def says(study: Study, evidence: Evidence) -> Section:
     """The paired statistics and every configuration's errors."""
     grids = [comparisons(evidence)] if evidence.comparisons else []
-    more = [reconstruction(study, evidence), results_draws.across(study, evidence)]
+    more = [
+        reconstruction(study, evidence),
+        results_draws.across(study, evidence),
+        retrieval(study, evidence),
+    ]
     words = findings(evidence, _estimates(study, evidence))
     said = [grid for grid in more if grid]
     return Section("says", "What it says", [], words, [*grids, *said], note=seeds_note(evidence))

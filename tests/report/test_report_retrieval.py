@@ -10,6 +10,8 @@ import pytest
 from daep_ray.evaluate.retrieval import RANKS
 from daep_ray.report.evidence import gather
 from daep_ray.report.grid import Grid
+from daep_ray.report.html import render
+from daep_ray.report.page import compose
 from daep_ray.report.results_retrieval import retrieval
 from daep_ray.report.source import read
 from tests.report.fake_study import Fake, make
@@ -76,3 +78,15 @@ def test_who_asks_is_told(tmp_path: Path) -> None:
 
 def test_a_study_without_pairs_has_no_such_table(tmp_path: Path) -> None:
     assert table(tmp_path, sources=(), sizes=((4, 4),), seeds=(0,)) is None
+
+
+def test_the_page_shows_it(tmp_path: Path) -> None:
+    table(tmp_path, sizes=((4, 4),), seeds=(0,))
+    page = compose(read(tmp_path))
+    (grid,) = [g for g in page.tables if g.name == "retrieval-spectrum"]
+    text = render(page)
+    assert grid.caption in text
+    assert text.count("recall@k") >= 1
+    make(tmp_path / "plain", Fake(models=MODELS, sizes=((4, 4),), seeds=(0,)))
+    plain = compose(read(tmp_path / "plain"))
+    assert not [g for g in plain.tables if g.name.startswith("retrieval")]
