@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import ndtri
 
+from daep_ray.evaluate.intervals import SPREAD
 from daep_ray.evaluate.profiles import shown_position
 from daep_ray.evaluate.reconstruction import SortedErrors, central
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence, list_lengths, list_values
 
-BAND = (0.05, 0.95)  # quantiles of the draws
+BAND = (0.05, 0.95)  # quantiles of the draws, or of a Gaussian process
 
 
 def choose(errors: SortedErrors, percentiles: Sequence[int]) -> dict[str, int]:
@@ -75,6 +77,9 @@ def _columns(
     if "one_draw" in estimates:
         draws = fitted.invert_value(modality, estimates["one_draw"], flat)
         low, high = np.quantile(draws, BAND, axis=0)
+    elif SPREAD in estimates:
+        reach = ndtri(BAND)[:, None] * estimates[SPREAD][0]
+        low, high = np.sort(fitted.invert_value(modality, central(estimates) + reach, flat), axis=0)
     return {
         "position": shown_position(fitted, modality, flat.position[:, 0]),
         "truth": fitted.invert_value(modality, flat.value, flat),

@@ -100,3 +100,5 @@ def test_its_tables_are_those_of_any_reference(folder: ShardFolder, fitted: Fitt
     axes = {(r["estimate"], r["axis"]) for r in tables["calibration"].to_pylist()}
     assert ("reference", "position") in axes
     assert tables["codes"].num_rows == tables["confusion"].num_rows == 0
+    shown = tables["examples"].to_pylist()
+    assert all(row["low"] < row["mean"] < row["high"] for row in shown)
