@@ -55,7 +55,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             "error": pa.float64(),  # null where unknown
             "noiseless": pa.float64(),  # null where the survey does not know it
             "mean": pa.float64(),
-            "low": pa.float64(),  # 5 % of the draws, or of a Gaussian process; null where neither is
+            "low": pa.float64(),  # 5 % of the draws or of a Gaussian process; else null
             "high": pa.float64(),  # 95 %
         }
     ),
