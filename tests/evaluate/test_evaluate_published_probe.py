@@ -40,6 +40,13 @@ def test_the_spread_is_over_starting_weights() -> None:
     assert published_probe(codes_of(4, 1.0)) == []
 
 
+def test_it_learns_in_the_middle_of_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daep_ray.evaluate.published_probe.SEEDS", SEEDS[:2])
+    outside = scores(codes_of(60, 1.0))
+    with torch.inference_mode():
+        assert scores(codes_of(60, 1.0)) == outside
+
+
 def test_a_fit_is_torchs_linear_layer_trained_the_same_way() -> None:
     generator = torch.Generator().manual_seed(5)
     codes, classes = torch.randn(64, 3), torch.arange(64) % 2
