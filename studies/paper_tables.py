@@ -9,9 +9,9 @@ table left out; with none, Tables 3 and 4 of the built-in survey.
 Expected: not the paper's numbers (other data, a thousandth of its budget); its order of daep and
 the VAE only at larger budgets, its order of Table 4 (mixture, daep, retrieval) already here.
 Answer: not run yet.
-Cost: estimated, laptop 25 to 30 minutes of one core for all four, half of that on two.
+Cost: estimated, laptop 25 to 30 minutes of one core for all four, half of that on two. The data
+are made as studies/README.md says.
 
-    daep-ray ingest lamost lamost_spectra.tar.gz data/lamost    (and so on: studies/README.md)
     python studies/paper_tables.py --lamost data/lamost --spectra data/snid \\
         --photometry data/ztf-bts --pairs data/surface --preset laptop --out runs/paper_tables
 """
