@@ -136,7 +136,7 @@ def position_figure(
                     f"instead of {percent(worst['target'])}"
                 )
     top.set_ylim(0, 1)
-    bottom.set_ylim(0, None)
+    bottom.set_ylim(0, 1.25 * bottom.get_ylim()[1])  # room for the panel's name
     _percent_axis(top, "y")
     corner(bottom, f"width at {SHOWN} % (z units)")
     end_labels(bottom, labels)

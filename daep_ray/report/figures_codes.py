@@ -20,6 +20,8 @@ from daep_ray.report.svg import Drawing
 OTHER = "other"
 MOST_CLASSES = 10  # of a confusion that is drawn; a larger one is a table alone
 PANEL = 1.62  # inches
+FEW = 150  # objects, below which points are drawn larger
+SPLITS = {"train": "training"}
 
 
 @on_paper
@@ -34,25 +36,24 @@ def map_figure(
     names = [s for s in ("train", split) if any(r["split"] == s for r in rows)]
     entries = list(looks.items())
     num_rows = -(-len(entries) // 4) if len(entries) > 1 else 0
-    height = PANEL + 0.32 + KEY_ROW * num_rows
+    height = PANEL + 0.42 + KEY_ROW * num_rows
     with paper():
         figure = Figure(figsize=(COLUMN, height))
-        for i, part in enumerate(names):
-            left = 0.06 + i * (COLUMN / 2)
-            size = (PANEL / COLUMN, PANEL / height)
-            ax = figure.add_axes((left / COLUMN, 0.04 / height, *size))
-            own = [r for r in rows if r["split"] == part]
-            _scatter(ax, own, looks)
-            word = {"train": "training"}.get(part, part)
-            ax.set_title(
-                f"{title}: {word} ({whole(len(own))})" if i == 0 else f"{word} ({whole(len(own))})"
-            )
-        for i, (word, (colour, marker)) in enumerate(entries if num_rows else []):
-            row, column = divmod(i, 4)
-            x, y = 0.12 + column * 0.86, height - 0.09 - KEY_ROW * row
-            at = {"transform": figure.transFigure, "ls": "", "ms": 3.2, "mew": 0}
-            _mark(figure, x / COLUMN, y / height, marker, colour, at)
-            figure.text((x + 0.08) / COLUMN, y / height, word[:14], va="center", fontsize=7.5)
+    where: dict[str, Any] = {"va": "center", "weight": "bold"}
+    figure.text(0.06 / COLUMN, 1 - 0.1 / height, title, **where)
+    for i, part in enumerate(names):
+        left = 0.06 + i * (COLUMN / 2)
+        ax = figure.add_axes((left / COLUMN, 0.04 / height, PANEL / COLUMN, PANEL / height))
+        own = [r for r in rows if r["split"] == part]
+        _scatter(ax, own, looks)
+        ax.set_title(f"{SPLITS.get(part, part)} ({whole(len(own))} objects)", fontsize=7.5)
+    for i, (word, (colour, marker)) in enumerate(entries if num_rows else []):
+        row, column = divmod(i, 4)
+        x, y = 0.12 + column * 0.86, height - 0.26 - KEY_ROW * row
+        at: dict[str, Any] = {"transform": figure.transFigure, "ls": "", "ms": 3.4, "mew": 0}
+        point = Line2D([x / COLUMN], [y / height], marker=marker, color=colour, **at)
+        figure.add_artist(point)
+        figure.text((x + 0.08) / COLUMN, y / height, word[:14], va="center", fontsize=7.5)
     counts = Counter(r["split"] for r in rows)
     alt = (
         f"t-SNE map of the codes of {title}: "
@@ -60,10 +61,6 @@ def map_figure(
         + (f", in classes {listing([w for w, _ in entries])}." if num_rows else ".")
     )
     return Drawing(name, figure, alt, "")
-
-
-def _mark(figure: Figure, x: float, y: float, marker: str, colour: str, at: Any) -> None:
-    figure.add_artist(Line2D([x], [y], marker=marker, color=colour, **at))
 
 
 def _class_looks(classes: list[str | None]) -> dict[str, tuple[str, str]]:
@@ -75,16 +72,16 @@ def _class_looks(classes: list[str | None]) -> dict[str, tuple[str, str]]:
         for name, (letter, marker) in zip(largest, CLASS_LOOKS, strict=False)
     }
     if any(c not in looks for c in classes):
-        looks[OTHER if looks else "no class"] = (COLOURS["class-g"], ".")
+        looks[OTHER if looks else "no class"] = (COLOURS["class-g"], "X")
     return looks
 
 
 def _scatter(ax: Axes, rows: list[dict[str, Any]], looks: dict[str, tuple[str, str]]) -> None:
-    rest = list(looks)[-1]
+    rest, size = list(looks)[-1], 3.2 if len(rows) < FEW else 2.2
     for name, (colour, marker) in reversed(looks.items()):
         own = [r for r in rows if (r["class"] if r["class"] in looks else rest) == name]
         x, y = ([r[k] for r in own] for k in ("x", "y"))
-        ax.plot(x, y, marker, color=colour, ms=2.2, mew=0, alpha=0.8, rasterized=False)
+        ax.plot(x, y, marker, color=colour, ms=size, mew=0, alpha=0.8)
     ax.set_xlim(-1.06, 1.06)
     ax.set_ylim(-1.06, 1.06)
     ax.set_xticks([])
@@ -106,7 +103,7 @@ def confusion_figure(name: str, study: Study, coded: str, cell: str, title: str)
     number = len(names)
     left = min(1.2, 0.22 + 0.066 * max(len(n) for n in names))
     side = min(0.42, (COLUMN - left - 0.1) / number)
-    top, width = 0.5, side * number
+    top, width = 0.54, side * number
     height = top + width + 0.06
     figure = Figure(figsize=(COLUMN, height))
     ax = figure.add_axes((left / COLUMN, 0.04 / height, width / COLUMN, width / height))
@@ -127,7 +124,10 @@ def confusion_figure(name: str, study: Study, coded: str, cell: str, title: str)
     ax.tick_params(length=0, labelsize=7)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_title(f"{title}: said by the probe (% of the true class)", loc="left", x=-left / width)
+    at: dict[str, Any] = {"transform": figure.transFigure, "va": "center"}
+    figure.text(0.06 / COLUMN, 1 - 0.1 / height, title, weight="bold", **at)
+    words = "said by the probe (% of the true class)"
+    figure.text(left / COLUMN, 1 - 0.27 / height, words, fontsize=7, color=COLOURS["muted"], **at)
     right = [f"{n} {percent(shares.get((n, n), 0.0))} of {whole(counts[n])}" for n in names]
     alt = f"Confusion of the probe on codes of {title}; told rightly: {listing(right)}."
     return Drawing(name, figure, alt, "")
