@@ -23,7 +23,6 @@ from daep_ray.study import session
 from daep_ray.study.address import is_address
 from daep_ray.study.mirror import Mirror
 from daep_ray.study.spec import StudySpec
-from daep_ray.train.progress import duration
 
 Build = Callable[[RunConfig, str], StudySpec]  # (the preset's configuration, its name) -> design
 WritePage = Callable[[Path], Path]  # (the folder with the studies) -> a page over them
@@ -223,7 +222,12 @@ def prepare(options: Options, build: Build) -> Prepared:
     if address is not None and not options.dry_run:
         session.check_reachable(address)
     data = options.data or _synthetic(options)
-    return Prepared(options, _design(options, build, base, assignments, data), data, store)
+    spec = _design(options, build, base, assignments, data)
+    if address is None:  # before anything is written
+        from daep_ray.study.room import room_here
+
+        room_here(spec.base, ShardFolder.open(data), options.gpus_per_trial)
+    return Prepared(options, spec, data, store)
 
 
 def carry_out(prepared: Prepared) -> None:
@@ -312,6 +316,8 @@ def _design(
         modality = SYNTHETIC_MODALITY
     spec = build(resolve(base, manifest, modality, options.recipe), size_of(options.preset))
     spec = replace(spec, preset=options.preset).with_settings(assignments)
+    if options.workers is not None:
+        spec = replace(spec, base=override(spec.base, {"runtime.num_workers": options.workers}))
     if options.seeds is not None:
         spec = replace(spec, seeds=tuple(range(options.seeds)))
     check(spec)
@@ -334,38 +340,27 @@ def _where_time_went(cells: Any) -> str:
 
 
 def _show_plan(spec: StudySpec, data: Path, options: Options, store: Path | str) -> None:
-    """Print what would run, how long it would take here, and with which resources."""
-    from daep_ray.study.estimate import estimate
-    from daep_ray.study.shared_store import open_store
-    from daep_ray.study.spec import cells
-    from daep_ray.study.trial import trials
+    """Print what would run, how long it would take here, and with which resources.
 
-    shards = ShardFolder.open(data)
-    everything = cells(spec, shards.manifest)
-    found = open_store(store, options.out, writes=False)
-    found.look(everything, fetches=False)
-    missing = [t for t in trials(everything) if not all(found.has(c) for c in t.cells)]
-    trainings = [t for t in missing if not t.cells[0].is_reference]
-    seconds = estimate(trainings, shards)
-    runtime = spec.base.runtime
-    num_workers = runtime.num_workers if options.workers is None else options.workers
-    threads = runtime.num_threads * max(1, num_workers)
-    num_at_once = max(1, session.num_cores() // threads)
-    total = sum(e.seconds for e in seconds.values()) / num_at_once
+    Raises:
+        ConfigError: it does not fit the machines.
+    """
+    from daep_ray.study.plan import plan
+    from daep_ray.study.room import room_here
+    from daep_ray.study.shared_store import open_store
+
+    shards, address = ShardFolder.open(data), session.address_of_cluster(options.address)
+    found, gpus = open_store(store, options.out, writes=False), options.gpus_per_trial
+    if address is None:
+        room = room_here(spec.base, shards, gpus)
+    else:
+        session.check_reachable(address)
+        session.prepare_environment(address)  # before Ray
+        from daep_ray.study.cluster import room_there
+
+        room = room_there(address, spec.base, shards, found, gpus)
+    planned = plan(spec, shards, found, room)
     print(f"study        {spec.name} ({options.preset}): {spec.question}")
     print(f"data         {data}: {shards.manifest.hash}, {', '.join(spec.base.modalities)}")
-    if spec.search == "optuna":  # the trainings below are samples of its space
-        num_tried = spec.num_trials * len(spec.seeds)
-        total *= num_tried / max(1, len(trainings))
-        print(f"search       Optuna: {spec.num_trials} settings, {num_tried} trainings")
-    print(f"trainings    {len(trainings)} to do, {len(trials(everything)) - len(missing)} are done")
-    print(f"evaluations  {sum(not found.has(c) for c in everything)}")
-    print(f"at a time    {num_at_once} x {threads} threads, {options.gpus_per_trial:g} GPUs each")
-    for trial in trainings:
-        cost = seconds[trial.training]
-        print(
-            f"  {trial.label:<24} {trial.config.optimisation.num_objects:>10,} objects   "
-            f"training {duration(cost.training):>8}   evaluation {duration(cost.evaluation):>8}"
-        )
-    print(f"estimated    {duration(total)} on this machine ({session.num_cores()} CPUs)")
+    print("\n".join(planned.lines()))
     print(f"store        {found}")
