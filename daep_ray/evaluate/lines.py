@@ -182,16 +182,18 @@ def _errors(
     floor = continuum(window, wavelength, truth[None])
     if not (floor > 0).all():
         return
-    width, centroid, depth = measure(window, wavelength, truth[None])
-    for estimate, flux in told.items():
-        sign = 1.0 if width[0] >= 0 else -1.0
-        widths, centroids, _ = measure(
-            window, wavelength, flux, sign, least=LEAST_CONTINUUM * floor
-        )
-        yield (estimate, WIDTH), float(np.abs(widths - width).mean())
-        yield (estimate, BIAS), float((widths - width).mean())
-        if depth[0] >= LEAST_DEPTH:
-            yield (estimate, CENTROID), float(np.abs(centroids - centroid).mean())
+    (width,), (centroid,), (depth,) = measure(window, wavelength, truth[None])
+    sign, least = 1.0 if width >= 0 else -1.0, LEAST_CONTINUUM * floor
+    widths, centroids, _ = measure(
+        window, wavelength, np.concatenate([*told.values()]), sign, least
+    )
+    ends = np.cumsum([len(flux) for flux in told.values()])[:-1]
+    pairs = zip(np.split(widths - width, ends), np.split(centroids - centroid, ends), strict=True)
+    for estimate, (wider, moved) in zip(told, pairs, strict=True):
+        yield (estimate, WIDTH), float(np.abs(wider).mean())
+        yield (estimate, BIAS), float(wider.mean())
+        if depth >= LEAST_DEPTH:
+            yield (estimate, CENTROID), float(np.abs(moved).mean())
 
 
 def find(line: Line, wavelength: np.ndarray, flux: np.ndarray) -> Window | None:
