@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
+from daep_ray.config import EvaluationConfig
 from daep_ray.evaluate.lines import (
     BIAS,
     CENTROID,
@@ -23,10 +24,16 @@ from daep_ray.evaluate.lines import (
     measure,
     rest_wavelengths,
 )
+from daep_ray.evaluate.references import fit_reference
+from daep_ray.evaluate.run import evaluate_reference
+from daep_ray.evaluate.tables import Tables
 from daep_ray.sample import Axis, Modality
+from daep_ray.shards.read import ShardFolder
+from daep_ray.stream.bins import evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe, unfitted
 from daep_ray.stream.flat import FlatSequence, offsets_of
-from daep_ray.stream.recipe import ModalityRecipe, Recipe
+from daep_ray.stream.recipe import ModalityRecipe, Recipe, default_recipe
+from daep_ray.stream.statistics import fit_recipe
 from daep_ray.stream.value_chain import Log10
 
 STELLAR = Modality(
@@ -240,7 +247,7 @@ def test_silicon_of_real_supernovae_is_as_strong_as_the_literature_says(
     """SNe Ia within five days of maximum: some 100 Angstrom strong, and blueshifted by some 10,000
     km/s, to 6140 (G. Folatelli et al. 2013, ApJ 773, 53, who published these spectra)."""
     from daep_ray.shards.ingest import ingest
-    from daep_ray.shards.read import ShardFolder, read_rows
+    from daep_ray.shards.read import read_rows
 
     ingest("ascii", shared_data / "csp_spectra.tar.xz", tmp_path / "csp", {"dialect": "csp"})
     folder = ShardFolder.open(tmp_path / "csp")
@@ -260,3 +267,36 @@ def test_silicon_of_real_supernovae_is_as_strong_as_the_literature_says(
     assert np.median(widths) == pytest.approx(100, abs=20)
     assert np.mean((np.array(widths) > 40) & (np.array(widths) < 180)) > 0.9
     assert np.median(places) == pytest.approx(6140, abs=40)
+
+
+def test_tables_tell_lines_one_by_one_and_their_mean(synthetic_shards: Path) -> None:
+    """The training mean of supernovae at any redshift; an object's spectra are averaged first."""
+    folder = ShardFolder.open(synthetic_shards)
+    fitted = fit_recipe(folder, default_recipe(folder.manifest))
+    settings = EvaluationConfig(max_objects=60, num_conformal_objects=0)
+
+    def told(token_budget: int) -> Tables:
+        budget = settings.model_copy(update={"token_budget": token_budget})
+        return evaluate_reference("mean", None, folder, fitted, ("spectrum",), budget)
+
+    tables = told(100_000)
+    mean = fit_reference(0, folder, fitted, ("spectrum",), 100_000)
+    by_object: dict[str, dict[str, list[float]]] = {}
+    for batch, rows in evaluation_batches(folder, fitted, ("spectrum",), "test", 1, max_samples=60):
+        flat = fitted.apply(rows, ("spectrum",))["spectrum"]
+        found = line_errors(fitted, "spectrum", flat, mean.predict(batch)["spectrum"])
+        for (_, metric), values in found.items():
+            for owner, number in zip(batch.objects, values, strict=True):
+                if np.isfinite(number):
+                    by_object.setdefault(metric, {}).setdefault(owner, []).append(number)
+    expected = {m: np.mean([np.mean(v) for v in o.values()]) for m, o in by_object.items()}
+    assert len(expected) > 3 * 4
+    rows = [r for r in tables["groups"].to_pylist() if r["axis"] == "line"]
+    metrics = [r for r in tables["metrics"].to_pylist() if r["metric"].startswith("line")]
+    told_of = {f"{r['metric']}:{r['name']}": r["value"] for r in rows}
+    told_of |= {r["metric"]: r["value"] for r in metrics}
+    assert told_of == pytest.approx({m: float(v) for m, v in expected.items()})
+    assert {r["metric"] for r in metrics} == {WIDTH, BIAS, CENTROID}
+    assert {r["name"] for r in rows} <= {line.name for line in SUPERNOVA}
+    assert all(r["count"] == len(by_object[f"{r['metric']}:{r['name']}"]) for r in rows)
+    assert told(500)["groups"].equals(tables["groups"])
