@@ -9,8 +9,8 @@ table left out; with none, Tables 3 and 4 of the built-in survey.
 Expected: not the paper's numbers (other data, a thousandth of its budget); its order of daep and
 the VAE only at larger budgets, its order of Table 4 (mixture, daep, retrieval) already here.
 Answer: not run yet.
-Cost: estimated, laptop 25 to 30 minutes of one core for all four, half of that on two. The data
-are made as studies/README.md says.
+Cost: estimated, smoke 20 to 30 seconds on two quiet cores, laptop 25 to 30 minutes of one core for
+all four tables, half of that on two. The data are made as studies/README.md says.
 
     python studies/paper_tables.py --lamost data/lamost --spectra data/snid \\
         --photometry data/ztf-bts --pairs data/surface --preset laptop --out runs/paper_tables
@@ -290,17 +290,17 @@ def command(
     """Make the tables whose data are given, and the page over them."""
     data = {"lamost": lamost, "spectra": spectra, "photometry": photometry, "pairs": pairs}
     shared = Options(
-        None,
-        None,
-        preset,
-        seeds,
-        tuple(settings or ()),
-        None,
-        gpus_per_trial,
-        storage,
-        address,
-        out,
-        dry_run,
+        data=None,
+        modality=None,
+        preset=preset,
+        seeds=seeds,
+        settings=tuple(settings or ()),
+        workers=None,
+        gpus_per_trial=gpus_per_trial,
+        storage=storage,
+        address=address,
+        out=out,
+        dry_run=dry_run,
     )
     run_parts(parts(data), shared, write_page)
 

@@ -24,6 +24,7 @@ from typing import Any
 from daep_ray.config import RunConfig
 from daep_ray.errors import ConfigError
 from daep_ray.published import PUBLISHED
+from daep_ray.report.beside_paper import has_learnt
 from daep_ray.report.joint import Section, write_joint
 from daep_ray.report.one_at_a_time import Moved, Place, error_grid, probe_grid
 from daep_ray.report.provenance import subtitle
@@ -256,11 +257,17 @@ def write_page(out: Path) -> Path:
         error_grid("errors", "Error without and with each choice", modality, rows),
         probe_grid("probes", "Accuracy of the probe without and with each choice", modality, rows),
     )
+    words = [" · ".join(subtitle(first, modality))]
+    if behind := [n for n in CHOICES if n in found and not has_learnt(found[n], modality, n)]:
+        words.append(
+            f"Not trained enough, their rows say little: {', '.join(behind)}. Without any choice "
+            "of the code's they do not beat the training mean by 20 %."
+        )
     return write_joint(
         out,
         "paper_vs_code",
         "Which choices of the published code move which number?",
-        [" · ".join(subtitle(first, modality))],
+        words,
         [Section("What moves", (), grids, NOTES)],
     )
 

@@ -119,7 +119,7 @@ def order_grid(
     Paired over test objects and crossed with seeds; a model below the learning gate is not ranked.
     """
     errors = _object_errors(study, modality)
-    learnt = [m for m in printed if m in errors and _has_learnt(study, modality, m)]
+    learnt = [m for m in printed if m in errors and has_learnt(study, modality, m)]
     rows = []
     for first, second in combinations(learnt, 2):
         theirs = value_of(printed[first].error) - value_of(printed[second].error)
@@ -187,7 +187,8 @@ def _object_errors(study: Study, modality: str) -> dict[str, dict[tuple[int, str
     return found
 
 
-def _has_learnt(study: Study, modality: str, model: str) -> bool:
+def has_learnt(study: Study, modality: str, model: str) -> bool:
+    """The learning gate, over all of a model's cells; False where it or the mean is missing."""
     values = study.values(modality, "absolute_error")
     of_mean, own = (
         [values[c.cell] for c in _cells(study, m) if c.cell in values] for m in (MEAN, model)
@@ -204,7 +205,7 @@ def _names(study: Study, modality: str, models: Sequence[str]) -> Column:
     words = []
     for model in models:
         is_done = any(c.state == "done" for c in _cells(study, model))
-        is_low = model not in REFERENCES and is_done and not _has_learnt(study, modality, model)
+        is_low = model not in REFERENCES and is_done and not has_learnt(study, modality, model)
         words.append(title(model) + (", not trained enough" if is_low else ""))
     return words_column("model", "model", [*words, "always the commonest class"])
 
