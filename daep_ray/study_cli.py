@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from daep_ray.cli import run_app
-from daep_ray.config import PRESETS, RunConfig, preset, size_of
+from daep_ray.config import RunConfig, preset, size_of
 from daep_ray.errors import ConfigError, UserError, require_writable
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.read import ShardFolder
@@ -23,6 +23,7 @@ from daep_ray.study import session
 from daep_ray.study.address import is_address
 from daep_ray.study.mirror import Mirror
 from daep_ray.study.spec import StudySpec
+from daep_ray.study_options import Options, command_of, with_search
 
 Build = Callable[[RunConfig, str], StudySpec]  # (the preset's configuration, its name) -> design
 WritePage = Callable[[Path], Path]  # (the folder with the studies) -> a page over them
@@ -34,24 +35,6 @@ SYNTHETIC: dict[str, dict[str, Any]] = {
     "cluster": {"num_objects": 100_000},
 }
 SYNTHETIC_MODALITY = "photometry"  # at most 64 points: the cheaper one
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options that all studies share."""
-
-    data: Path | None
-    modality: str | None
-    preset: str
-    seeds: int | None
-    settings: tuple[str, ...]
-    workers: int | None
-    gpus_per_trial: float
-    storage: str | None
-    address: str | None
-    out: Path
-    dry_run: bool
-    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,7 @@ def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> Non
     def act(options: Options) -> None:
         run(options, build)
 
-    run_command(_command(name, act), build(RunConfig(), "smoke").question, arguments)
+    run_command(command_of(name, act), build(RunConfig(), "smoke").question, arguments)
 
 
 def main_of_parts(
@@ -96,7 +79,7 @@ def main_of_parts(
     def act(options: Options) -> None:
         run_parts(parts_of(options), options, write_page)
 
-    run_command(_command(name, act), question, arguments)
+    run_command(command_of(name, act), question, arguments)
 
 
 def run_command(
@@ -106,70 +89,6 @@ def run_command(
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(help=question)(command)
     sys.exit(run_app(app, arguments))
-
-
-def _command(name: str, act: Callable[[Options], None]) -> Callable[..., None]:
-    def command(
-        data: Annotated[
-            Path | None,
-            typer.Option(metavar="DIR", help="Folder of `daep-ray ingest`; default: built in."),
-        ] = None,
-        modality: Annotated[
-            str | None,
-            typer.Option(metavar="NAMES", help="One, or several with commas; default: the first."),
-        ] = None,
-        preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "smoke",
-        seeds: Annotated[
-            int | None, typer.Option(min=1, metavar="N", help="Replicates of every cell.")
-        ] = None,
-        settings: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; repeatable."),
-        ] = None,
-        workers: Annotated[
-            int | None,
-            typer.Option(min=0, metavar="N", help="Ray Train workers of a trial; 0: its process."),
-        ] = None,
-        gpus_per_trial: Annotated[
-            float, typer.Option(min=0.0, metavar="X", help="GPUs of a trial; 0.5 shares one.")
-        ] = 0.0,
-        storage: Annotated[
-            str | None,
-            typer.Option(
-                metavar="PATH",
-                help="Store of trainings, or s3://bucket/prefix; default: beside --out.",
-            ),
-        ] = None,
-        address: Annotated[
-            str | None,
-            typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto; default: this machine."),
-        ] = None,
-        out: Annotated[Path, typer.Option(metavar="DIR", help="Tables and report.")] = Path("runs")
-        / name,
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Show what would run and how long it takes.")
-        ] = False,
-        recipe: Annotated[
-            str | None, typer.Option(metavar="NAME", help="One of `daep-ray recipes`.")
-        ] = None,
-    ) -> None:
-        given = Options(
-            data,
-            modality,
-            preset,
-            seeds,
-            tuple(settings or ()),
-            workers,
-            gpus_per_trial,
-            storage,
-            address,
-            out,
-            dry_run,
-            recipe,
-        )
-        act(given)
-
-    return command
 
 
 def run(options: Options, build: Build) -> None:
@@ -251,11 +170,14 @@ def carry_out(prepared: Prepared) -> None:
         store=store,
         workers=options.workers,
         gpus_per_trial=options.gpus_per_trial,
+        retries=options.retries,
+        has_tensorboard=options.tensorboard,
+        mlflow=options.mlflow,
         address=options.address,
         echo=_echo,
         command=shlex.join(["python", *sys.argv]),
     )
-    if result.num_failed == result.num_trials:
+    if result.num_failed and result.num_failed == result.num_trials:
         reason = result.tables["cells"]["reason"][0].as_py()
         raise UserError(f"all {result.num_trials} trials failed, the first because: {reason}")
     print()
@@ -263,6 +185,8 @@ def carry_out(prepared: Prepared) -> None:
     print(_where_time_went(result.tables["cells"]))
     if result.num_failed:
         print(f"{result.num_failed} of {result.num_trials} trials failed: the report says why")
+    if result.num_stopped:
+        print(f"{result.num_stopped} of {result.num_trials} trials were stopped early")
     from daep_ray.report import build as build_report
 
     print(f"report: {build_report(result.out)}")
@@ -320,6 +244,7 @@ def _design(
         spec = replace(spec, base=override(spec.base, {"runtime.num_workers": options.workers}))
     if options.seeds is not None:
         spec = replace(spec, seeds=tuple(range(options.seeds)))
+    spec = with_search(spec, options)
     check(spec)
     if spec.search == "grid":
         cells(spec, manifest)

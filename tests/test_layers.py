@@ -29,7 +29,7 @@ LAYERS = (
     {"report", "pretrained"},
     {
         *("cli", "cli_data", "cli_evaluate", "cli_recipes", "cli_study", "cli_tables"),
-        *("cli_use", "cli_workers", "study_cli", "__main__"),
+        *("cli_use", "cli_workers", "study_cli", "study_options", "__main__"),
     },
 )
 LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}

@@ -18,6 +18,7 @@ from daep_ray.study.cluster import ray_session
 from daep_ray.study.shared_store import open_store
 from daep_ray.study.spec import StudySpec, check
 from daep_ray.study.state import Study, StudyResult
+from daep_ray.study.track import Tracking, trackers
 from daep_ray.study.trial import trials
 from daep_ray.study.tuner import enumerate_trials, search_settings
 
@@ -32,6 +33,8 @@ def run_study(
     gpus_per_trial: float = 0.0,
     retries: int = 1,
     address: str | None = None,
+    has_tensorboard: bool = False,
+    mlflow: str | None = None,
     echo: Callable[[str], None] = lambda line: None,
     command: str = "",
 ) -> StudyResult:
@@ -39,7 +42,7 @@ def run_study(
 
     `store` is a folder or the address of a bucket (`address.py`), by default `trainings/` beside
     OUT. A trial that fails is tried again `retries` times, then reported with its reason.
-    `command` is what a report shows to repeat it all.
+    `mlflow` is a tracking URI; `command` is what a report shows to repeat it all.
 
     Raises:
         UserError: a design, data, folder or address that cannot work; before Ray starts.
@@ -61,24 +64,26 @@ def run_study(
         num_retries=retries,
         echo=echo,
     )
+    tracking = Tracking(study, trackers(spec, out, has_tensorboard, mlflow))
     if study.address is not None:
         session.check_reachable(study.address)
     study.store.look(study.design())  # refuse what cannot be run
     folder.claim(out, spec, shards.manifest)
     with folder.lock(out):
-        return _run(study, command)
+        return _run(study, tracking, command)
 
 
-def _run(study: Study, command: str) -> StudyResult:
+def _run(study: Study, tracking: Tracking, command: str) -> StudyResult:
     started = time.perf_counter()
     num_reused = len(trials(study.design())) - len(study.missing())
     has_work = bool(study.missing() or study.num_searched)
     seconds_session = 0.0
     try:
-        seconds_session = _launch(study)
+        seconds_session = _launch(study, tracking)
     finally:  # interrupted or not, the tables say what there is
         _look_again(study)
         tables = study.write_tables()
+        tracking.now()
         if has_work or not study.has_run():  # looking again changes nothing
             study.note_run(command, time.perf_counter() - started, seconds_session)
     num_trials = len(trials(study.design()))
@@ -94,7 +99,7 @@ def _look_again(study: Study) -> None:
         study.echo(f"the tables may lack results: {error}")
 
 
-def _launch(study: Study) -> float:
+def _launch(study: Study, tracking: Tracking) -> float:
     """Run what is missing; returns the seconds that Ray's session took to start and stop."""
     study.echo(_announcement(study))
     if not study.missing() and not study.num_searched:
@@ -104,10 +109,10 @@ def _launch(study: Study) -> float:
     started = time.perf_counter()
     with ray_session(study) as room:
         begun = time.perf_counter()
-        failed = search_settings(study, room) if study.num_searched else set()
+        failed = search_settings(study, room, tracking) if study.num_searched else set()
         # after a search: the references, and what failed in an earlier run
         if missing := [t for t in study.missing() if t.training not in failed]:
-            enumerate_trials(study, room, missing)
+            enumerate_trials(study, room, tracking, missing)
         seconds_inside = time.perf_counter() - begun
     return time.perf_counter() - started - seconds_inside
 

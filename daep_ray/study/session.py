@@ -200,7 +200,7 @@ def resources(
     whole = trial_cpus + (num_workers * num_threads + num_datasets if num_workers else 0)
     num_concurrent = max(1, num_cores // threads) if may_declare else int(num_cores / whole)
     if gpus_per_trial:
-        num_concurrent = min(num_concurrent, int(num_gpus / gpus_per_trial + 1e-9))
+        num_concurrent = min(num_concurrent, num_sharing(num_gpus, gpus_per_trial))
     if num_concurrent < 1:
         raise ConfigError(
             f"one trial needs {whole:g} CPUs and {gpus_per_trial:g} GPUs, and there are "
@@ -211,6 +211,22 @@ def resources(
     assert num_concurrent * whole <= num_cpus + 1e-9, "this session could hang"
     store_bytes = OBJECT_STORE_BYTES + num_concurrent * num_datasets * STREAM_BYTES
     return Resources(num_cpus, num_concurrent, trial_cpus, gpus_per_trial, store_bytes)
+
+
+def num_sharing(num_gpus: float, gpus_per_trial: float) -> int:
+    """Trials that have their part of the GPUs at once: a part of one GPU never spans two.
+
+    Raises:
+        ConfigError: one and a half GPUs, say, which Ray does not give.
+    """
+    if gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial):
+        raise ConfigError(
+            f"--gpus-per-trial {gpus_per_trial:g} is neither a part of one GPU nor a whole number: "
+            "give 0.5, 1 or 2, say"
+        )
+    if gpus_per_trial > 1:
+        return int(num_gpus / gpus_per_trial)
+    return int(num_gpus) * int(1 / gpus_per_trial + 1e-9)
 
 
 def num_cores() -> int:

@@ -11,12 +11,13 @@ import pyarrow as pa
 
 from daep_ray.shards.read import ShardFolder
 from daep_ray.study import folder, search, tables
-from daep_ray.study.collect import collect
+from daep_ray.study.collect import collect, so_far
 from daep_ray.study.command import commands
 from daep_ray.study.journal import Journal, Suggestion
 from daep_ray.study.ledger import ledger
 from daep_ray.study.spec import Cell, StudySpec, cells
 from daep_ray.study.store import Store
+from daep_ray.study.tracked import Training, trainings
 from daep_ray.study.trial import Trial, trials
 
 
@@ -104,6 +105,20 @@ class Study:
         tables.write(self.out / "tables", costs)
         how = commands(self.spec, design, self.shards.manifest, self.data)
         return collect(design, self.store, self.out, how, self.stopped()) | costs
+
+    def trainings(self) -> list[Training]:
+        """What there is of each training, finished or not; those that ended first come first
+        where a search suggests more and more of them.
+        """
+        design, stopped = self.design(), self.stopped()
+        found = trainings(so_far(design, self.store, {}, stopped))
+        if self.spec.search in ("grid", "random"):
+            return found
+        manifest, ended = self.shards.manifest, self.journal.ended()
+        order = [
+            t.training for e in ended for t in search.trials_of(self.spec, manifest, e.suggestion)
+        ]
+        return sorted(found, key=lambda training: order.index(training.fingerprint))
 
     def has_run(self) -> bool:
         return (self.out / "run.json").is_file()

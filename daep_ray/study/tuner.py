@@ -15,6 +15,7 @@ from daep_ray.study.journal import Journal
 from daep_ray.study.progress import Progress
 from daep_ray.study.state import Study
 from daep_ray.study.suggest import suggester
+from daep_ray.study.track import Tracking
 from daep_ray.study.trainable import Wanted, trainable
 from daep_ray.study.trial import Trial
 from daep_ray.study.watch import Plan, Watch
@@ -22,7 +23,9 @@ from daep_ray.study.watch import Plan, Watch
 _NOTHING = Wanted()
 
 
-def enumerate_trials(study: Study, room: session.Resources, missing: Sequence[Trial]) -> None:
+def enumerate_trials(
+    study: Study, room: session.Resources, tracking: Tracking, missing: Sequence[Trial]
+) -> None:
     """One Tune trial per training; the order decides nothing."""
     by_fingerprint = {trial.training: [trial] for trial in missing}
 
@@ -32,19 +35,21 @@ def enumerate_trials(study: Study, room: session.Resources, missing: Sequence[Tr
     _tune(
         study,
         room,
+        tracking,
         plan,
         num_trials=len(missing),
         param_space={"training": tune.grid_search(list(by_fingerprint))},
     )
 
 
-def search_settings(study: Study, room: session.Resources) -> set[str]:
+def search_settings(study: Study, room: session.Resources, tracking: Tracking) -> set[str]:
     """Train suggested settings, each with every seed; returns the trainings that failed."""
     judged = study.spec.targets[0].name if study.spec.scheduler != "none" else None
     targets = study.spec.targets if study.spec.search != "random" else ()
     return _tune(
         study,
         room,
+        tracking,
         functools.partial(search.trials_of, study.spec, study.shards.manifest),
         num_trials=study.num_searched,
         wanted=Wanted(targets, judged),
@@ -58,6 +63,7 @@ def search_settings(study: Study, room: session.Resources) -> set[str]:
 def _tune(
     study: Study,
     room: session.Resources,
+    tracking: Tracking,
     plan: Plan,
     *,
     num_trials: int,
@@ -72,7 +78,7 @@ def _tune(
     run = tune.with_parameters(
         trainable, plan=plan, data=study.shards.path.absolute(), store=study.store, wanted=wanted
     )
-    watch = Watch(study, plan, Progress(num_trials, num_slots, study.echo), journal)
+    watch = Watch(study, plan, Progress(num_trials, num_slots, study.echo), journal, tracking)
     with scratch(study) as folder:
         tune.Tuner(
             tune.with_resources(run, {"CPU": room.trial_cpus, "GPU": room.trial_gpus}),
@@ -101,7 +107,7 @@ class _Callback(tune.Callback):
         self.watch = watch
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self.watch.progress.sign_of_life()
+        self.watch.go_on()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.watch.begin(trial.trial_id, trial.config)

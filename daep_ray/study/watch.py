@@ -13,6 +13,7 @@ from daep_ray.study.journal import Journal
 from daep_ray.study.progress import Progress
 from daep_ray.study.state import Study
 from daep_ray.study.summary import headline
+from daep_ray.study.track import Tracking
 from daep_ray.study.trial import Trial
 
 Plan = Callable[[Mapping[str, Any]], list[Trial]]  # what Tune suggests -> trainings
@@ -21,12 +22,25 @@ Plan = Callable[[Mapping[str, Any]], list[Trial]]  # what Tune suggests -> train
 class Watch:
     """`key` is Tune's name of a trial, `suggestion` what it was asked to do."""
 
-    def __init__(self, study: Study, plan: Plan, progress: Progress, journal: Journal | None):
+    def __init__(
+        self,
+        study: Study,
+        plan: Plan,
+        progress: Progress,
+        journal: Journal | None,
+        tracking: Tracking,
+    ):
         self.study = study
+        self.tracking = tracking
         self.plan = plan
         self.progress = progress
         self.journal = journal
         self.failed: set[str] = set()  # trainings that failed for good, here and now
+
+    def go_on(self) -> None:
+        """Called many times a second: tells, now and then, people and other tools how far it is."""
+        self.progress.sign_of_life()
+        self.tracking.maybe()
 
     def begin(self, key: str, suggestion: Mapping[str, Any]) -> None:
         if self.journal and key not in self.progress.begun:

@@ -56,6 +56,21 @@ def test_a_gpu_is_shared_by_as_many_trials_as_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("num_gpus", "gpus_per_trial", "expected"),
+    [(1, 0.25, 4), (2, 0.6, 2), (2, 0.3, 6), (8, 1, 8), (8, 3, 2), (1, 0.1, 10), (0, 0.5, 0)],
+)
+def test_a_part_of_a_gpu_never_spans_two(
+    num_gpus: int, gpus_per_trial: float, expected: int
+) -> None:
+    assert session.num_sharing(num_gpus, gpus_per_trial) == expected
+
+
+def test_one_gpu_and_a_half_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--gpus-per-trial 1\.5"):
+        session.num_sharing(8, 1.5)
+
+
+@pytest.mark.parametrize(
     ("address", "message"),
     [
         ("nonsense", "HOST:PORT"),
