@@ -5,6 +5,7 @@ from typing import Any
 
 from daep_ray.report import chosen as rule
 from daep_ray.report import figures_time, figures_training, provenance, sections
+from daep_ray.report.costs import costs, sentence
 from daep_ray.report.evidence import Evidence, gather
 from daep_ray.report.grid import Grid
 from daep_ray.report.provenance import Facts
@@ -136,4 +137,6 @@ def _training(study: Study, evidence: Evidence, chosen: rule.Chosen | None) -> S
     ]
     found = [d for d in drawn if d]
     missing = {} if found else {"learning curves": "no training left any"}
-    return Section("training", "How it got there", found, missing=missing)
+    cost = costs(study)
+    words, grids = ([sentence(study)], [cost]) if cost else ([], [])
+    return Section("training", "How it got there", found, words, grids, missing=missing)

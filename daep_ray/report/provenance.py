@@ -126,6 +126,20 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
     return said
 
 
+def why_no_probe(study: Study) -> str:
+    """Why nobody told classes from codes, as far as the design and the survey's counts say."""
+    if _evaluation(study).get("probe_label", "class") is None:
+        return "no probe was asked for"
+    counts = study.spec.get("data", {}).get("counts", {}).values()
+    classes = {name for count in counts for name in count.get("classes") or {}}
+    if not classes:
+        return "no labels"
+    if len(classes) == 1:
+        return f"one class only ({next(iter(classes))})"
+    done = any(c.state == "done" for c in study.cells)
+    return "too few objects of two classes" if done else "no training has finished"
+
+
 def about_data(study: Study) -> Facts:
     """Survey, manifest, counts."""
     data = study.spec.get("data", {})

@@ -62,7 +62,7 @@ def main(study: Study, evidence: Evidence) -> Section:
     if evidence.probes and evidence.x.values:
         drawn.append((probe_dots if is_flat else probe_figure)(f"probe-{name}", evidence))
     else:
-        missing["probe accuracy"] = "no probe was run, or the survey has no classes"
+        missing["probe accuracy"] = provenance.why_no_probe(study)
     for source in sources(study, evidence.modality):
         told_from = across(study, evidence, source)
         if told_from.errors and evidence.x.values:
