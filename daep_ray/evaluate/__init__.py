@@ -15,7 +15,8 @@ copied, as published (`shown_copied`).
 
 Beside them: `draws` (what the K draws say together: coverage, width, CRPS, ranks; those told from
 one modality under `from_<modality>`), `conformal` (intervals about the point estimate, calibrated
-on objects set aside; `conformal_from_<modality>`), `probe_<label>` (a number told from the code),
+on objects set aside; `conformal_from_<modality>`), `predictive` (those that a Gaussian process
+gives itself), `probe_<label>` (a number told from the code),
 `network_probe` (a small network instead of the straight line), `clusters` (of codes, found without
 their classes).
 """

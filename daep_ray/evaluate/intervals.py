@@ -20,7 +20,8 @@ from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.flat import FlatSequence
 
 SPREAD = "spread_of_reference"  # (1, N) the standard deviation of the estimate `reference`
-CONFORMAL = "conformal"  # the estimate's name in tables; `conformal_from_<modality>`
+# names of estimates in tables: the normal distribution; `conformal_from_<modality>` too
+PREDICTIVE, CONFORMAL = "predictive", "conformal"
 
 ByPoint = dict[str, np.ndarray]  # (N,) by metric; the mean of each is the metric
 
@@ -51,7 +52,7 @@ def symmetric(
 
 def is_of_intervals(estimate: str) -> bool:
     """Whether the coverage of this estimate is that of such intervals, not of draws."""
-    return estimate == "reference" or estimate.startswith(CONFORMAL)
+    return estimate == PREDICTIVE or estimate.startswith(CONFORMAL)
 
 
 class IntervalSums:

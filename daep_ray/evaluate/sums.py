@@ -20,7 +20,7 @@ from daep_ray.evaluate.before_peak import biases, is_before_peak
 from daep_ray.evaluate.calibration import Calibration, drawn, judge
 from daep_ray.evaluate.conformal import HalfWidths, conformal
 from daep_ray.evaluate.detail import powers
-from daep_ray.evaluate.intervals import SPREAD, ByPoint, IntervalSums, normal
+from daep_ray.evaluate.intervals import PREDICTIVE, SPREAD, ByPoint, IntervalSums, normal
 from daep_ray.evaluate.lines import line_errors
 from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, LINES, Kind
 from daep_ray.evaluate.phases import PHASE, phases_of
@@ -112,7 +112,7 @@ class Sums:
     ) -> Iterator[tuple[str, ByPoint]]:
         """(name in tables, numbers per measurement) of intervals that are not of draws."""
         if SPREAD in said:
-            yield "reference", normal(central(said), said[SPREAD][0], truth)
+            yield PREDICTIVE, normal(central(said), said[SPREAD][0], truth)
         yield from conformal(self.half_widths, modality, said, truth)
 
     def _of(self, kind: str, modality: str, source: str) -> SampleErrors:

@@ -75,8 +75,8 @@ SCHEMAS: dict[str, pa.Schema] = {
         {
             "modality": pa.string(),
             "split": pa.string(),
-            # "draws": all draws together; "conformal": intervals about the point estimate; else as
-            # in `metrics`, coverage and width of "reference" those of a Gaussian process
+            # "draws": all draws together; "conformal": intervals about the point estimate;
+            # "predictive": those of a Gaussian process; else as in `metrics`
             "estimate": pa.string(),
             "metric": pa.string(),
             # what the bin is of: "position" (the first, its unit), "phase" (its unit), "rank" (of

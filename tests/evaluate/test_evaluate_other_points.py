@@ -90,15 +90,15 @@ def test_its_tables_are_those_of_any_reference(folder: ShardFolder, fitted: Fitt
     tables = evaluate_reference("gp", None, folder, fitted, NAMES, settings())
     rows = tables["metrics"].to_pylist()
     found = {(r["estimate"], r["metric"]): r["value"] for r in rows}
-    assert {estimate for estimate, _ in found} == {"reference", "conformal"}
-    assert found["reference", "coverage_90"] == pytest.approx(0.9, abs=0.06)
-    assert found["reference", "coverage_90_target"] == 0.9
-    assert 0 < found["reference", "crps"] < found["reference", "absolute_error"]
+    assert {estimate for estimate, _ in found} == {"reference", "predictive", "conformal"}
+    assert found["predictive", "coverage_90"] == pytest.approx(0.9, abs=0.06)
+    assert found["predictive", "coverage_90_target"] == 0.9
+    assert 0 < found["predictive", "crps"] < found["reference", "absolute_error"]
     mean = evaluate_reference("mean", None, folder, fitted, NAMES, settings())
     errors = {r["metric"]: r["value"] for r in mean["metrics"].to_pylist()}
     assert found["reference", "absolute_error"] < 0.5 * errors["absolute_error"]
     axes = {(r["estimate"], r["axis"]) for r in tables["calibration"].to_pylist()}
-    assert ("reference", "position") in axes
+    assert ("predictive", "position") in axes
     assert tables["codes"].num_rows == tables["confusion"].num_rows == 0
     shown = tables["examples"].to_pylist()
     assert all(row["low"] < row["mean"] < row["high"] for row in shown)
