@@ -66,9 +66,12 @@ def evaluate(
     from daep_ray.evaluate.blocks import BlockJob, start
     from daep_ray.pretrained import load_trained
     from daep_ray.shards.read import ShardFolder
+    from daep_ray.study.session import check_reachable
 
-    if workers == 0 and address is not None:
-        raise ConfigError("--address names a cluster, and --workers 0 uses none: say how many")
+    if address is not None:
+        if workers == 0:
+            raise ConfigError("--address names a cluster, and --workers 0 uses none: say how many")
+        check_reachable(address)
     folder, trained = ShardFolder.open(data.absolute()), load_trained(run)
     config = _asked(trained, folder, split, every, settings)
     torch.set_num_threads(config.runtime.num_threads)  # as its workers would

@@ -38,7 +38,7 @@ from daep_ray.train.checkpoint import Trained, with_inference
 Load = Callable[[str], Trained]
 Item = str  # "7-64": of block 7 the batches from 64 on; or one of QUESTIONS
 
-BATCHES_PER_PART = 64
+BATCHES_PER_PART = 64  # what is lost with a worker
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class BlockJob:
     out: Path
     evaluation: EvaluationConfig
     objective: ObjectiveConfig
+    batches_per_part: int = BATCHES_PER_PART
 
     @property
     def parts(self) -> Path:
@@ -90,7 +91,7 @@ class Started:
         return [
             f"{number}-{first}"
             for number in range(len(self.blocks))
-            for first in range(0, self.blocks.num_batches(number), BATCHES_PER_PART)
+            for first in range(0, self.blocks.num_batches(number), self.job.batches_per_part)
         ]
 
     def missing(self) -> list[Item]:
@@ -118,6 +119,7 @@ def start(trained: Trained, folder: ShardFolder, job: BlockJob) -> Started:
             "data": folder.manifest.hash,
             "evaluation": job.evaluation.model_dump(mode="json"),
             "objective": job.objective.model_dump(mode="json"),
+            "batches_per_part": job.batches_per_part,
         },
     )
     return Started(job, run, model, prepared, blocks, trained.config.runtime.num_threads)
@@ -173,7 +175,7 @@ def write_part(started: Started, item: Item) -> None:
         return
     sums = started.run.sums(started.prepared)
     number, first = map(int, item.split("-"))
-    part = slice(first, first + BATCHES_PER_PART)
+    part = slice(first, first + job.batches_per_part)
     for batch, rows in started.blocks.batches(number, part):
         started.run.add(sums, started.model, batch, rows)
     samples = to_table(sums.sorted())

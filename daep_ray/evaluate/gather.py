@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from daep_ray.errors import storage_error
+from daep_ray.errors import StorageError, storage_error
 from daep_ray.evaluate.blocks import Started, join_counted, read_answer
 from daep_ray.evaluate.over_objects import Kind
 from daep_ray.evaluate.reconstruction import SortedErrors, object_table
@@ -35,9 +35,14 @@ def gather(started: Started) -> Tables:
     """Join all parts, remove them; every table but `objects`, which is in `out`.
 
     Raises:
-        StorageError: `out` cannot be written.
+        StorageError: `out` cannot be written, or workers wrote to another one.
     """
     job, run = started.job, started.run
+    if missing := started.missing():
+        raise StorageError(
+            f"{len(missing)} of the parts that workers wrote are not in {str(job.parts)!r}: "
+            "--out must be a folder that every machine sees"
+        )
     sums = run.sums(started.prepared)
     for item in started.measured:
         join_counted(sums, job.sums(item))

@@ -24,6 +24,7 @@ Load = Callable[[str], Trained]
 OnPart = Callable[[int, int], None]  # how many are done, of how many
 
 CPUS_PER_DATASET = 1.0  # Ray Data needs one whole free CPU beside its workers
+_NO_PROGRESS_SECONDS = 1800  # Ray's own: an item may take minutes, and so may loading a model
 _MOST_TASKS = 1000  # items of one are computed again together where a worker dies
 
 
@@ -95,6 +96,8 @@ def compute_on_workers(
     """
     if not items:
         return
+    context = ray.data.DataContext.get_current()
+    context.execution_no_progress_timeout_s = _NO_PROGRESS_SECONDS
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_TASKS))
     answered = dataset.map_batches(
