@@ -72,7 +72,7 @@ def by_phase(study: Study, modality: str, chosen: Chosen) -> Grid | None:
         rows = study.rows("calibration", cell=cell.cell, modality=modality, axis="phase")
         bins: dict[tuple[str, float, float], dict[str, dict[str, Any]]] = {}
         for row in rows.to_pylist():
-            source = row["estimate"].removeprefix(FROM) if FROM in row["estimate"] else ""
+            source = row["estimate"].removeprefix(FROM) if row["estimate"].startswith(FROM) else ""
             if source or row["estimate"] in (*MEAN_OF_DRAWS, DRAWS):
                 where = (source, row["low"], row["high"])
                 bins.setdefault(where, {})[row["metric"]] = row
