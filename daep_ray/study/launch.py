@@ -15,6 +15,7 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study import folder, session
 from daep_ray.study.cluster import ray_session
+from daep_ray.study.possible import check_possible
 from daep_ray.study.shared_store import open_store
 from daep_ray.study.spec import StudySpec, check
 from daep_ray.study.state import Study, StudyResult
@@ -67,7 +68,9 @@ def run_study(
     tracking = Tracking(study, trackers(spec, out, has_tensorboard, mlflow))
     if study.address is not None:
         session.check_reachable(study.address)
-    study.store.look(study.design())  # refuse what cannot be run
+    design = study.design()  # refuse what cannot be run
+    check_possible(design, shards)
+    study.store.look(design)
     folder.claim(out, spec, shards.manifest)
     with folder.lock(out):
         return _run(study, tracking, command)

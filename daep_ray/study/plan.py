@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from daep_ray.errors import ConfigError
 from daep_ray.shards.read import ShardFolder
 from daep_ray.study.estimate import Estimate, estimate, makespan
+from daep_ray.study.possible import check_possible
 from daep_ray.study.room import Machine, gigabytes, this_machine
 from daep_ray.study.search import planned
 from daep_ray.study.session import Resources, num_cores
@@ -102,6 +103,7 @@ def plan(spec: StudySpec, shards: ShardFolder, store: Store, room: Resources) ->
         UserError: a design that cannot be run on these data, or needs more memory than there is.
     """
     design = (planned if spec.search == "random" else cells)(spec, shards.manifest)
+    check_possible(design, shards)
     store.look(design, fetches=False)
     everything = trials(design)
     missing = [t for t in everything if not all(store.has(c) for c in t.cells)]

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from daep_ray.config import RunConfig, resolve, training_fingerprint
-from daep_ray.errors import ConfigError, StorageError
+from daep_ray.errors import ConfigError, DataError, StorageError
 from daep_ray.objectives import num_parameters
 from daep_ray.objectives.base import SOLVER
 from daep_ray.objectives.daep import DaepConfig
@@ -15,7 +17,7 @@ from daep_ray.objectives.prior import PriorConfig
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Bin, Position, bins_in_memory, bins_plain, evaluation_batches
-from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.fitted import FittedRecipe, unfitted
 from daep_ray.stream.pack import layouts
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.train.card import MARK, data_summary
@@ -42,18 +44,49 @@ def prepare(config: RunConfig, data: Path) -> Prepared:
     shards = ShardFolder.open(data)
     config = resolve(config, shards.manifest)
     assert config.recipe is not None
-    if len(set(config.modalities)) < len(config.modalities):
-        raise ConfigError(f"modalities are {', '.join(config.modalities)}: name each of them once")
-    _check_sampler(config)
+    refuse_impossible(config, shards)
     fingerprint = training_fingerprint(config, shards.manifest.hash)
     parent = None
     if isinstance(config.objective, PriorConfig):
         parent = _parent(config, Path(config.objective.parent), shards)
     # a prior's codes are codes of what its parent's own statistics standardise
     fitted = parent.fitted if parent else fit_recipe(shards, config.recipe)
-    # settings that no model can be built of are told before the folder is claimed for them
-    num_parameters(config.objective, config.model, layouts(fitted, config.modalities))
     return Prepared(config, shards, fitted, fingerprint, parent)
+
+
+def refuse_impossible(config: RunConfig, shards: ShardFolder) -> None:
+    """Settings that no model can be built of or measured with, and data that it would lack.
+
+    Told before anything is fitted, and before a folder is claimed.
+
+    Raises:
+        DataError: the recipe or a split does not fit. ConfigError: the settings do not.
+    """
+    assert config.recipe is not None
+    if len(set(config.modalities)) < len(config.modalities):
+        raise ConfigError(f"modalities are {', '.join(config.modalities)}: name each of them once")
+    _check_sampler(config)
+    draft = unfitted(config.recipe, shards.modalities.values())
+    num_parameters(config.objective, config.model, layouts(draft, config.modalities))
+    for split in dict.fromkeys(("train", config.evaluation.split)):
+        _require_samples(config, shards, split)
+
+
+def _require_samples(config: RunConfig, shards: ShardFolder, split: str) -> None:
+    """Each modality must be there in training, one of them at least where it is measured."""
+    columns = ["split", *(f"{m}.length" for m in config.modalities)]
+    absent = set(config.modalities)
+    for table in shards.iter_lengths():
+        here = table.select(columns).filter(pc.equal(table["split"], split))
+        absent -= {m for m in absent if pc.any(pc.greater(here[f"{m}.length"], 0)).as_py()}
+        if not absent:
+            return
+    if split == "train" or len(absent) == len(config.modalities):
+        names = " or ".join(repr(m) for m in config.modalities if m in absent)
+        raise DataError(
+            f"no sample of the split {split!r} of this survey has {names}: choose another with "
+            "--modality, or ingest more objects"
+        )
 
 
 def _check_sampler(config: RunConfig) -> None:
