@@ -17,6 +17,7 @@ from daep_ray.report import (
     provenance,
     results_draws,
     results_groups,
+    results_intervals,
     tradeoffs,
 )
 from daep_ray.report.chosen import Chosen
@@ -132,6 +133,7 @@ def fails(study: Study, evidence: Evidence, chosen: Chosen | None) -> Section:
     rows = figures_residuals.profile_rows(*where)
     grids = [
         results_draws.calibration(study, evidence),
+        results_intervals.intervals(study, evidence),
         results_draws.by_phase(*where),
         results_groups.groups(*where),
     ]
