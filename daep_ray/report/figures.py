@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from daep_ray.report.evidence import Evidence
-from daep_ray.report.marks import Label, canvas, end_labels, muted, set_abscissa
+from daep_ray.report.marks import Label, canvas, end_labels, label_room, muted, set_abscissa
 from daep_ray.report.numbers import listing, percent, significant
 from daep_ray.report.points import Abscissa, Line, Point, by_place
 from daep_ray.report.style import COLOURS, VARIANT_DASHES, Look, look, on_paper
@@ -19,14 +19,14 @@ from daep_ray.report.svg import Drawing
 from daep_ray.study.statistics import GATE_MARGIN
 
 HEIGHT = 2.75
-RIGHT = 0.82  # inches for the labels at the ends
+RIGHT = 0.82  # inches for the labels at the ends, at least
 
 
 @on_paper
 def error_figure(name: str, evidence: Evidence) -> Drawing:
     """Error against the x-axis; the region in which a model has not learnt is shaded."""
     lines, x, mean, gate = evidence.errors, evidence.x, evidence.mean, evidence.gate
-    figure, (ax,) = canvas(HEIGHT, right=RIGHT)
+    figure, (ax,) = canvas(HEIGHT, right=_room(lines, "training mean" if mean else ""))
     set_abscissa(ax, x)
     top, bottom, is_cut = _error_range(lines, mean)
     ax.set_ylim(bottom, top)
@@ -58,7 +58,7 @@ def error_figure(name: str, evidence: Evidence) -> Drawing:
 def probe_figure(name: str, evidence: Evidence) -> Drawing:
     """Probe accuracy against the x-axis, with what always guessing the largest class gives."""
     lines, x, majority = evidence.probes, evidence.x, evidence.majority
-    figure, (ax,) = canvas(HEIGHT, right=RIGHT)
+    figure, (ax,) = canvas(HEIGHT, right=_room(lines, "majority class" if majority else ""))
     set_abscissa(ax, x)
     heights = [v for line in lines for p in line.points for v in p.values]
     lowest = min([*heights, *([] if majority is None else [majority])])
@@ -79,6 +79,11 @@ def probe_figure(name: str, evidence: Evidence) -> Drawing:
         "by object. The axis does not start at zero."
     )
     return Drawing(name, figure, alt, caption)
+
+
+def _room(lines: tuple[Line, ...], level: str) -> float:
+    """Inches for the labels at the ends."""
+    return label_room([level, *(line.name for line in lines)], least=RIGHT)
 
 
 def _draw_lines(ax: Axes, lines: tuple[Line, ...], x: Abscissa) -> list[Label]:

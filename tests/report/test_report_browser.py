@@ -17,6 +17,12 @@ pytestmark = pytest.mark.slow  # a browser needs seconds to start
 Scheme = Literal["light", "dark"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FAKE = Fake(failed=("daep/4/1",))
+MANY = Fake(
+    models=("daep", "vae", "daep, errors read and weighted", "maep 75 %, nothing shown", "mmvae"),
+    sizes=((4, 4),),
+    seeds=(0,),
+    classes=("Ia", "a class with a very long name", "II"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +148,42 @@ def test_on_paper_it_is_light_and_without_controls(tab: "Page") -> None:
     tab.emulate_media(media="print", color_scheme="dark")
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert not tab.locator(".controls").is_visible()
+
+
+def test_on_paper_no_table_is_wider_than_the_page(tab: "Page") -> None:
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 794, "height": 1123})  # A4 at 96 dots per inch
+    assert tab.evaluate("document.documentElement.scrollWidth") == 794
+    widths = tab.evaluate("[...document.querySelectorAll('table')].map((t) => t.offsetWidth)")
+    assert len(widths) > 8
+    assert max(widths) <= 794
+
+
+WORDS = """() => [...document.querySelectorAll('figure svg')].flatMap((svg) => {
+  const place = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')]
+    .map((text) => [text.textContent.trim(), text.getBoundingClientRect()])
+    .filter(([words, box]) => words && (box.left < place.left - 2 || box.right > place.right + 2
+      || box.top < place.top - 2 || box.bottom > place.bottom + 2))
+    .map(([words]) => words);
+})"""
+
+
+@pytest.mark.parametrize("fake", [FAKE, MANY], ids=["sweep", "many models"])
+def test_no_word_of_a_figure_leaves_it(
+    browser: "Browser", page_of: Callable[[Fake], Path], fake: Fake
+) -> None:
+    tab = browser.new_page(viewport={"width": 1440, "height": 900})
+    tab.goto(page_of(fake).as_uri())
+    assert tab.evaluate(WORDS) == []
+    tab.close()
+
+
+def test_every_link_of_the_head_leads_to_its_section(tab: "Page") -> None:
+    for link in tab.locator("nav a").all():
+        address = link.get_attribute("href") or ""
+        assert tab.locator(address).locator("h2").first.inner_text() == _title(link.inner_text())
+
+
+def _title(words: str) -> str:
+    return {"Limits": "What this cannot show"}.get(words, words)
