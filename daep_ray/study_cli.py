@@ -23,7 +23,7 @@ from daep_ray.study import session
 from daep_ray.study.address import is_address
 from daep_ray.study.mirror import Mirror
 from daep_ray.study.spec import StudySpec
-from daep_ray.study_options import Options, command_of, with_search
+from daep_ray.study_options import Options, as_asked, command_of
 
 Build = Callable[[RunConfig, str], StudySpec]  # (the preset's configuration, its name) -> design
 WritePage = Callable[[Path], Path]  # (the folder with the studies) -> a page over them
@@ -244,7 +244,7 @@ def _design(
         spec = replace(spec, base=override(spec.base, {"runtime.num_workers": options.workers}))
     if options.seeds is not None:
         spec = replace(spec, seeds=tuple(range(options.seeds)))
-    spec = with_search(spec, options)
+    spec = as_asked(spec, options)
     check(spec)
     if spec.search == "grid":
         cells(spec, manifest)

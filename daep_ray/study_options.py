@@ -12,6 +12,8 @@ import typer
 
 from daep_ray.config import PRESETS
 from daep_ray.errors import ConfigError
+from daep_ray.settings import override
+from daep_ray.study.session import check_share
 from daep_ray.study.spec import Scheduler, Search, StudySpec
 
 
@@ -130,12 +132,13 @@ def command_of(name: str, act: Callable[[Options], None]) -> Callable[..., None]
     return command
 
 
-def with_search(spec: StudySpec, options: Options) -> StudySpec:
+def as_asked(spec: StudySpec, options: Options) -> StudySpec:
     """The design with its settings chosen as asked; `check` refuses what makes no sense.
 
     Raises:
-        ConfigError: a number of trials for a grid.
+        ConfigError: a number of trials for a grid, one GPU and a half.
     """
+    check_share(options.gpus_per_trial)
     search: Any = options.search or spec.search
     scheduler: Any = options.scheduler or spec.scheduler
     if options.trials is not None and search == "grid":
@@ -143,6 +146,8 @@ def with_search(spec: StudySpec, options: Options) -> StudySpec:
             f"--trials {options.trials} needs --search random, optuna or pareto: a grid tries "
             "every cell"
         )
+    if options.workers is not None:
+        spec = replace(spec, base=override(spec.base, {"runtime.num_workers": options.workers}))
     num_trials = options.trials or spec.num_trials
     if search == "random" and options.trials is None and spec.num_settings is not None:
         num_trials = min(num_trials, spec.num_settings)

@@ -53,6 +53,7 @@ def run_study(
         spec = replace(spec, base=override(spec.base, {"runtime.num_workers": workers}))
     spec = spec.resolved(shards.manifest)
     check(spec)
+    session.check_share(gpus_per_trial)
     out = Path(out).absolute()
     study = Study(
         spec=spec,

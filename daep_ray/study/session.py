@@ -214,19 +214,23 @@ def resources(
 
 
 def num_sharing(num_gpus: float, gpus_per_trial: float) -> int:
-    """Trials that have their part of the GPUs at once: a part of one GPU never spans two.
+    """Trials that have their part of the GPUs at once: a part of one GPU never spans two."""
+    if gpus_per_trial > 1:
+        return int(num_gpus / gpus_per_trial)
+    return int(num_gpus) * int(1 / gpus_per_trial + 1e-9)
+
+
+def check_share(gpus_per_trial: float) -> None:
+    """Refuse one and a half GPUs, say, which Ray does not give.
 
     Raises:
-        ConfigError: one and a half GPUs, say, which Ray does not give.
+        ConfigError: in one sentence.
     """
     if gpus_per_trial > 1 and gpus_per_trial != int(gpus_per_trial):
         raise ConfigError(
             f"--gpus-per-trial {gpus_per_trial:g} is neither a part of one GPU nor a whole number: "
             "give 0.5, 1 or 2, say"
         )
-    if gpus_per_trial > 1:
-        return int(num_gpus / gpus_per_trial)
-    return int(num_gpus) * int(1 / gpus_per_trial + 1e-9)
 
 
 def num_cores() -> int:

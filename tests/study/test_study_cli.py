@@ -68,6 +68,14 @@ def refused(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], cod
         ),
         (["--storage", "file:///proc/store"], "file:///proc/store"),
         (["--storage", "/proc/store"], "/proc/store"),
+        (["--search", "annealing"], "unknown --search 'annealing': choose one of grid, random"),
+        (["--trials", "3"], "--trials 3 needs --search random, optuna or pareto"),
+        (["--search", "random", "--trials", "3"], "more than the 2 settings of this design"),
+        (["--scheduler", "asha"], "a grid needs every cell"),
+        (["--search", "pareto", "--scheduler", "asha"], "looks at one curve"),
+        (["--search", "random", "--scheduler", "asha", "--workers", "2"], "give --workers 0"),
+        (["--search", "optuna", "--set", "runtime.validation_objects=0"], "a validation curve"),
+        (["--gpus-per-trial", "1.5"], "neither a part of one GPU nor a whole number"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(
@@ -87,6 +95,8 @@ def test_what_is_wrong_is_told_in_one_sentence(
     [
         (["--nonsense"], "--nonsense"),
         (["--seeds", "0"], "--seeds"),
+        (["--trials", "0"], "--trials"),
+        (["--retries", "-1"], "--retries"),
         (["--workers", "many"], "--workers"),
         (["surplus"], "surplus"),
     ],
@@ -151,6 +161,12 @@ def test_help_is_short_and_names_every_option(capsys: pytest.CaptureFixture[str]
         "--address",
         "--out",
         "--dry-run",
+        "--search",
+        "--trials",
+        "--scheduler",
+        "--retries",
+        "--tensorboard",
+        "--mlflow",
     ):
         assert option in printed
     assert "Does the command line work?" in printed
@@ -196,6 +212,20 @@ def test_a_dry_run_plans_and_leaves_nothing(
     assert "vae 4 x 2 seed 1" in printed
     assert "estimated" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_random_search_without_a_number_takes_what_there_is(
+    synthetic_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["model.width=16", "model.num_heads=2", "evaluation.num_draws=2"]
+    flags = [word for s in settings for word in ("--set", s)]
+    given = ["--data", str(synthetic_shards), "--out", str(tmp_path / "out"), *flags]
+    with pytest.raises(SystemExit) as exit_:
+        main(
+            "short", build, [*given, "--modality", "photometry", "--search", "random", "--dry-run"]
+        )
+    assert exit_.value.code == 0
+    assert "trainings    2 to do, 0 are done" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_a_part_of_a_gpu_never_spans_two(
 
 def test_one_gpu_and_a_half_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"--gpus-per-trial 1\.5"):
-        session.num_sharing(8, 1.5)
+        session.check_share(1.5)
 
 
 @pytest.mark.parametrize(
