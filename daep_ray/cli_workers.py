@@ -49,7 +49,8 @@ def ray_jobs(num_workers: int, num_threads: int, asked: str | None) -> Iterator[
         ConfigError: nothing answers at that address.
     """
     address = session.address_of_cluster(asked)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # what it would log as an error is raised as well
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     if address is not None:
         _connect(address)
     else:

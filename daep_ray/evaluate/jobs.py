@@ -14,8 +14,9 @@ from typing import Any
 import ray
 import ray.data
 import torch
+from ray.exceptions import RayActorError
 
-from daep_ray.errors import DataError, UserError
+from daep_ray.errors import ConfigError, DataError, UserError
 from daep_ray.evaluate.parts import Done, Job, join, start, write_part
 from daep_ray.shards.read import ShardFolder
 from daep_ray.train.checkpoint import Trained
@@ -24,6 +25,7 @@ Load = Callable[[str], Trained]
 OnPart = Callable[[int, int], None]  # how many are done, of how many
 
 CPUS_PER_DATASET = 1.0  # Ray Data needs one whole free CPU beside its workers
+MOST_DEATHS = 10  # of workers at one item: machines come and go, but a poisoned item kills for ever
 _NO_PROGRESS_SECONDS = 1800  # Ray's own: an item may take minutes, and so may loading a model
 _MOST_TASKS = 1000  # items of one are computed again together where a worker dies
 
@@ -88,11 +90,12 @@ def compute_on_workers(
     num_workers: int,
     num_threads: int,
     on_part: OnPart | None = None,
+    most_deaths: int = MOST_DEATHS,
 ) -> None:
     """Give every item to one of the workers that `make` makes.
 
     Raises:
-        DataError: what a worker said.
+        DataError: what a worker said. ConfigError: workers died `most_deaths` times at an item.
     """
     if not items:
         return
@@ -108,9 +111,16 @@ def compute_on_workers(
         compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
         num_cpus=num_threads,
         num_gpus=1 if has_gpu else None,
+        max_task_retries=most_deaths - 1,
     )
-    for done, row in enumerate(answered.iter_rows(), start=1):
-        if row["problem"]:
-            raise DataError(row["problem"])
-        if on_part:
-            on_part(done, len(items))
+    try:
+        for done, row in enumerate(answered.iter_rows(), start=1):
+            if row["problem"]:
+                raise DataError(row["problem"])
+            if on_part:
+                on_part(done, len(items))
+    except RayActorError:
+        raise ConfigError(
+            f"workers died {most_deaths} times at the same part, as they do for lack of memory: "
+            "use fewer --workers; what is done is kept, so the same command goes on"
+        ) from None

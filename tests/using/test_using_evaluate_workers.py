@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from daep_ray.errors import ConfigError
 from daep_ray.evaluate.blocks import BlockJob, PartWriter, compute_here, start
 from daep_ray.evaluate.gather import gather
 from daep_ray.evaluate.run import evaluate
@@ -98,3 +99,13 @@ def test_the_same_numbers_for_any_number_of_workers_and_when_one_dies(
     found = complete(started.job, gather(started))
     assert not [name for name in expected if not found[name].equals(expected[name])]
     assert [p.name for p in out.iterdir()] == ["objects.parquet"]
+
+
+def test_a_part_that_kills_every_worker_ends_the_job() -> None:
+    from daep_ray.evaluate.jobs import compute_on_workers
+
+    def make() -> Callable[[str], None]:
+        return lambda item: os.kill(os.getpid(), signal.SIGKILL) if item == "3" else None
+
+    with pytest.raises(ConfigError, match="workers died 2 times at the same part"):
+        compute_on_workers(["1", "2", "3", "4"], make, 1, 1, most_deaths=2)
