@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from daep_ray.report.points import Abscissa, Line, Point, abscissa, flat, lines
-from daep_ray.report.source import MEAN, PCA, Study
+from daep_ray.report.source import GP, MEAN, PCA, Study
 from daep_ray.study.statistics import (
     GATE_MARGIN,
     Difference,
@@ -69,6 +69,7 @@ class Evidence:
     probes: tuple[Line, ...]
     majority: float | None  # accuracy of always guessing the largest class
     comparisons: tuple[Comparison, ...]
+    process: tuple[float, float] | None = None  # error of a Gaussian process, its standard error
     told: str = ""  # "" or the one modality that everything is told from
     control: str = ""  # the model that others are compared with
     spreads: Mapping[str, float] = field(default_factory=dict)  # cell -> standard error, objects
@@ -103,6 +104,7 @@ def gather(study: Study, modality: str) -> Evidence:
     x = abscissa(study)
     values = study.values(modality, METRIC)
     found = [line for line in lines(study, x, values) if line.model != MEAN]
+    spreads = study.standard_errors(modality, METRIC)
     coded = study.coded(modality)
     probes = study.values(coded, "probe_accuracy")
     evidence = Evidence(
@@ -113,8 +115,9 @@ def gather(study: Study, modality: str) -> Evidence:
         probes=tuple(line for line in lines(study, x, probes) if line.model != MEAN),
         majority=_majority(study, coded),
         comparisons=(),
+        process=_process(study, values, spreads),
         control=study.spec.get("control", ""),
-        spreads=study.standard_errors(modality, METRIC),
+        spreads=spreads,
         probe_spreads=_probe_spreads(study, coded),
     )
     control = evidence.control
@@ -141,9 +144,18 @@ def across(study: Study, evidence: Evidence, source: str) -> Evidence:
         errors=found,
         mean=flat(study, x, values, MEAN),
         comparisons=(),
+        process=None,
         told=source,
         spreads=study.standard_errors(modality, METRIC, estimate),
     )
+
+
+def _process(
+    study: Study, values: Mapping[str, float], spreads: Mapping[str, float]
+) -> tuple[float, float] | None:
+    """It has no code, so it stands at no place of the x-axis."""
+    found = [c.cell for c in study.cells if c.model == GP and c.cell in values]
+    return (values[found[0]], spreads.get(found[0], 0.0)) if found else None
 
 
 def _probe_spreads(study: Study, coded: str) -> dict[str, float]:

@@ -14,10 +14,12 @@ from daep_ray.report.evidence import Evidence
 from daep_ray.report.marks import Label, canvas, end_labels, label_room, muted, set_abscissa
 from daep_ray.report.numbers import listing, percent, significant
 from daep_ray.report.points import Abscissa, Line, Point, by_place
-from daep_ray.report.style import COLOURS, VARIANT_DASHES, Look, look, on_paper
+from daep_ray.report.source import GP, MEAN
+from daep_ray.report.style import COLOURS, VARIANT_DASHES, Look, look, on_paper, title
 from daep_ray.report.svg import Drawing
 from daep_ray.study.statistics import GATE_MARGIN
 
+PROCESS = " GP: a Gaussian process that tells every point from the object's other points."
 HEIGHT = 2.75
 RIGHT = 0.82  # inches for the labels at the ends, at least
 
@@ -26,11 +28,13 @@ RIGHT = 0.82  # inches for the labels at the ends, at least
 def error_figure(name: str, evidence: Evidence) -> Drawing:
     """Error against the x-axis; the region in which a model has not learnt is shaded."""
     lines, x, mean, gate = evidence.errors, evidence.x, evidence.mean, evidence.gate
-    figure, (ax,) = canvas(HEIGHT, right=_room(lines, "training mean" if mean else ""))
+    figure, (ax,) = canvas(HEIGHT, right=_room(lines, *_levels(evidence)))
     set_abscissa(ax, x)
-    top, bottom, is_cut = _error_range(lines, mean)
+    top, bottom, is_cut = _error_range(lines, [mean, evidence.process and evidence.process[0]])
     ax.set_ylim(bottom, top)
     labels = _draw_lines(ax, lines, x)
+    if evidence.process:
+        labels.append(_draw_level(ax, evidence.process[0], GP))
     if mean is not None and gate is not None:
         labels.append(_draw_level(ax, mean, "mean"))
         ax.axhspan(max(gate, bottom), top, color=COLOURS["shade"], zorder=-5, lw=0)
@@ -47,6 +51,8 @@ def error_figure(name: str, evidence: Evidence) -> Drawing:
             caption += " Two seeds can only give a wide one."
     if mean is not None:
         caption += f" Shaded: less than {percent(GATE_MARGIN)} below the training mean."
+    if evidence.process:
+        caption += PROCESS
     if _has_shapes(lines):
         caption += " Where several code shapes have equal floats, the line is their mean."
     if is_cut:
@@ -81,9 +87,14 @@ def probe_figure(name: str, evidence: Evidence) -> Drawing:
     return Drawing(name, figure, alt, caption)
 
 
-def _room(lines: tuple[Line, ...], level: str) -> float:
+def _room(lines: tuple[Line, ...], *levels: str) -> float:
     """Inches for the labels at the ends."""
-    return label_room([level, *(line.name for line in lines)], least=RIGHT)
+    return label_room([*levels, *(line.name for line in lines)], least=RIGHT)
+
+
+def _levels(evidence: Evidence) -> list[str]:
+    """The names of what is drawn as a level."""
+    return [title(m) for m, v in ((MEAN, evidence.mean), (GP, evidence.process)) if v is not None]
 
 
 def _draw_lines(ax: Axes, lines: tuple[Line, ...], x: Abscissa) -> list[Label]:
@@ -144,10 +155,10 @@ def _draw_level(ax: Axes, value: float, model: str, words: str = "") -> Label:
     return Label(words or style.title, value, COLOURS["muted"])
 
 
-def _error_range(lines: tuple[Line, ...], mean: float | None) -> tuple[float, float, bool]:
+def _error_range(lines: tuple[Line, ...], levels: list[float | None]) -> tuple[float, float, bool]:
     """Top, bottom, and whether the axis is cut: zero is shown unless that hides the effect."""
     heights = [v for line in lines for p in line.points for v in p.values]
-    everything = [*heights, mean] if mean is not None else heights
+    everything = [*heights, *(level for level in levels if level is not None)]
     if not everything:
         return 1.0, 0.0, False
     top, bottom = max(everything), min(everything)

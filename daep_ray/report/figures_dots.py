@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from daep_ray.report.evidence import Evidence
+from daep_ray.report.figures import PROCESS
 from daep_ray.report.marks import canvas, label_room, wrapped
 from daep_ray.report.numbers import listing, percent, significant
 from daep_ray.report.points import Line, Point
-from daep_ray.report.style import COLOURS, look, on_paper
+from daep_ray.report.source import GP
+from daep_ray.report.style import COLOURS, look, on_paper, title
 from daep_ray.report.svg import Drawing
 from daep_ray.study.statistics import GATE_MARGIN
 
@@ -44,6 +46,10 @@ def has_no_axis(evidence: Evidence) -> bool:
 def error_dots(name: str, evidence: Evidence) -> Drawing:
     """The error of every model, with the region in which none has learnt."""
     rows = _rows(evidence, evidence.errors, dict(evidence.spreads), NORMAL)
+    if evidence.process:
+        value, error = evidence.process
+        ends = (value - NORMAL * error, value + NORMAL * error)
+        rows.append(Row(title(GP), GP, (value,), value, *ends))
     mean, gate = evidence.mean, evidence.gate
     axes = _canvas(rows)
     figure, ax = axes.figure, axes
@@ -65,6 +71,8 @@ def error_dots(name: str, evidence: Evidence) -> Drawing:
             f" Dotted: the training mean; shaded: less than {percent(GATE_MARGIN)} below it, not "
             "trained enough."
         )
+    if evidence.process:
+        caption += PROCESS
     alt = f"Mean {evidence.subject} at {place}: {_said(rows)}."
     if mean is not None:
         alt += f" The training mean has {significant(mean)}."
@@ -143,7 +151,9 @@ def _draw(ax: Axes, rows: list[Row]) -> None:
             for value in row.values:
                 ax.plot(value, place, style.marker, color=style.colour, alpha=0.35, mew=0, ms=3.5)
         thick = 1.0 if style.marker == "x" else 0
-        ax.plot(row.mean, place, style.marker, color=style.colour, ms=5, mew=thick, zorder=4)
+        marker = style.marker or "|"
+        thick = 1.4 if marker == "|" else thick
+        ax.plot(row.mean, place, marker, color=style.colour, ms=5, mew=thick, zorder=4)
 
 
 def _bar(rows: list[Row], of_one_seed: str) -> str:

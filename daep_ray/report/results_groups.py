@@ -1,13 +1,15 @@
-"""Tables of groups of objects and of the probe's confusion.
+"""Tables of groups of objects, of named lines and of the probe's confusion.
 
 Study and chosen trainings in, `Grid`s out; None where the study has nothing of the kind.
 """
 
 from daep_ray.report.chosen import Chosen
-from daep_ray.report.figures_fails import group_name, group_rows
+from daep_ray.report.figures_fails import CENTRAL, group_name, group_rows
 from daep_ray.report.grid import DOES_NOT_APPLY, Grid, number_column, text_column
 from daep_ray.report.source import Study
 from daep_ray.report.svg import slug
+
+LINE_METRICS = {"line_width_error": "width", "line_centroid_error": "centroid"}
 
 
 def groups(study: Study, modality: str, chosen: Chosen) -> Grid | None:
@@ -65,4 +67,35 @@ def confusion(study: Study, coded: str, chosen: Chosen) -> Grid | None:
         f"Confusion of the linear probe on codes of {coded}, shares of the true class",
         tuple(columns),
         ("Over all splits of the probe together, so an object may be told several times.",),
+    )
+
+
+def spectral_lines(study: Study, modality: str, chosen: Chosen) -> Grid | None:
+    """Equivalent width and centroid line by line: a row per line, two columns per model."""
+    found: dict[str, dict[tuple[str, str], float]] = {}
+    places: dict[str, tuple[float, int]] = {}
+    for cell in chosen.cells:
+        rows = study.rows("groups", cell=cell.cell, modality=modality, axis="line").to_pylist()
+        for row in rows:
+            if row["estimate"] in CENTRAL and row["metric"] in LINE_METRICS:
+                found.setdefault(row["name"], {})[cell.cell, row["metric"]] = row["value"]
+                known = places.get(row["name"], (row["low"], 0))[1]
+                places[row["name"]] = (row["low"], max(known, row["count"]))
+    names = sorted(found, key=lambda name: (places[name][0], name))
+    if not names:
+        return None
+    columns = [
+        text_column("line", "line", names),
+        text_column("objects", "objects", [str(places[n][1]) for n in names], "number"),
+    ]
+    for cell in chosen.cells:
+        for metric, words in LINE_METRICS.items():
+            values = [found[n].get((cell.cell, metric), DOES_NOT_APPLY) for n in names]
+            name = chosen.names[cell.cell]
+            columns.append(number_column(f"{name} {metric}", f"{name}, {words}", values, "\u00c5"))
+    return Grid(
+        f"lines-{slug(modality)}",
+        f"Errors of equivalent width and centroid of named lines, {modality}, test objects",
+        tuple(columns),
+        (f"{chosen.note}Mean over objects of the absolute error.".strip(),),
     )

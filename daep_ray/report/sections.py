@@ -136,6 +136,7 @@ def fails(study: Study, evidence: Evidence, chosen: Chosen | None) -> Section:
         results_intervals.intervals(study, evidence),
         results_draws.by_phase(*where),
         results_groups.groups(*where),
+        results_groups.spectral_lines(*where),
     ]
     missing = {} if residuals else {"residuals": "too few test measurements for a profile"}
     return Section(

@@ -13,7 +13,7 @@ from daep_ray.report.html import render
 from daep_ray.report.page import compose
 from daep_ray.report.results_draws import across as across_grid
 from daep_ray.report.results_draws import by_phase, calibration
-from daep_ray.report.results_groups import confusion, groups
+from daep_ray.report.results_groups import confusion, groups, spectral_lines
 from daep_ray.report.source import Study, read
 from daep_ray.study import tables
 from tests.report.fake_study import Fake, make
@@ -141,3 +141,48 @@ def test_the_probe_of_a_shared_code_is_each_modality_s(paired: Study) -> None:
     page = compose(paired)
     assert [p.modality for p in page.parts] == ["spectrum"]
     assert "probe-photometry-spectrum" in [g.name for g in page.codes.grids]
+
+
+def test_named_lines_have_the_tables_numbers(tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,), sizes=((4, 4),)))
+    known = tables.read(out, "groups")
+    cell = next(c["cell"] for c in tables.read(out, "cells").to_pylist() if c["model"] == "daep")
+    of = {"cell": cell, "modality": "spectrum", "split": "test", "estimate": "mean_of_draws"}
+    rows = [
+        {**of, "metric": metric, "axis": "line", "name": name, "low": low, "high": low + 90}
+        | {"value": value, "sd": 1.0, "count": 30}
+        for name, low, value in (("Si II 6355", 6100.0, 4.25), ("Ca II H&K", 3700.0, 8.5))
+        for metric in ("line_width_error", "line_width_bias")
+    ]
+    more = [known, tables.from_rows("groups", rows)]
+    tables.write(out / "tables", {"groups": tables.merge("groups", more)})
+    study = read(out)
+    chosen = choose(gather(study, "spectrum"))
+    assert chosen is not None
+    grid = spectral_lines(study, "spectrum", chosen)
+    assert grid is not None
+    assert [[e.raw for e in row[:3]] for row in grid.rows] == [
+        ["Ca II H&K", "30", 8.5],
+        ["Si II 6355", "30", 4.25],
+    ]
+    page = compose(study)
+    assert "lines-spectrum" in [g.name for g in page.tables]
+    assert "S/N" in render(page)
+
+
+def test_a_gaussian_process_is_a_level_of_the_one_figure(tmp_path: Path) -> None:
+    for name, sizes in (("sweep", ((2, 2), (4, 4))), ("flat", ((4, 4),))):
+        out = make(tmp_path / name, Fake(seeds=(0,), sizes=sizes))
+        cells = tables.read(out, "cells").to_pylist()
+        own = next(c for c in cells if c["model"] == "mean")
+        metrics = tables.read(out, "metrics").to_pylist()
+        told = [{**m, "cell": "gp", "value": 0.123} for m in metrics if m["cell"] == own["cell"]]
+        content = {"cells": [*cells, {**own, "cell": "gp", "model": "gp"}]}
+        content["metrics"] = [*metrics, *told]
+        found = {name: tables.from_rows(name, rows) for name, rows in content.items()}
+        tables.write(out / "tables", {n: tables.sort(n, t) for n, t in found.items()})
+        evidence = gather(read(out), "spectrum")
+        assert evidence.process is not None
+        assert evidence.process[0] == 0.123
+        drawing = sections.main(read(out), evidence).drawings[0]
+        assert "a Gaussian process" in drawing.caption
