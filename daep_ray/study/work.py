@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from daep_ray.config import RunConfig
 from daep_ray.evaluate.codes import MOST_SAMPLES
+from daep_ray.evaluate.conformal import CALIBRATED_ON
 from daep_ray.objectives import cost
 from daep_ray.settings import canonical_hash
 from daep_ray.shards.read import ShardFolder
@@ -76,15 +77,21 @@ class Work:
         return _scaled(typical, num_objects, flop)
 
     def evaluation(self, config: RunConfig, metrics: pa.Table | None = None) -> Amount:
-        """Measuring the split, and encoding the samples that `metrics` say codes were asked of."""
+        """Measuring the split and what is set aside for conformal intervals, and encoding the
+        samples that `metrics` say codes were asked of."""
         settings = config.evaluation
         typical = self.typical(config, settings.split)
         shape = (config.objective, config.model, self._layouts(config))
         drawn = (settings.sampler, settings.num_draws, settings.visible_share)
         flop = cost.measuring_flops(*shape, typical.lengths, *drawn).total
         found = _scaled(typical, min(settings.max_objects, typical.num_samples), flop)
+        flop = found.flop
+        if num_aside := self._num_set_aside(config):
+            aside = self.typical(config, CALIBRATED_ON)
+            each = cost.measuring_flops(*shape, aside.lengths, *drawn).total
+            flop += _scaled(aside, num_aside, each).flop
         encoding = sum(self._encoding(config, splits) for splits in _encoded(metrics))
-        return Amount(found.num_objects, found.num_tokens, found.flop + encoding)
+        return Amount(found.num_objects, found.num_tokens, flop + encoding)
 
     def measured(self, config: RunConfig) -> Amount:
         """What a reference is measured on; its own arithmetic is not counted."""
@@ -108,6 +115,14 @@ class Work:
         if key not in self._fitted:
             self._fitted[key] = fit_recipe(self.shards, config.recipe)
         return self._fitted[key]
+
+    def _num_set_aside(self, config: RunConfig) -> int:
+        """Samples that conformal intervals are calibrated on."""
+        settings = config.evaluation
+        counts = self.shards.manifest.counts.get(CALIBRATED_ON)
+        if settings.split != "test" or counts is None:
+            return 0
+        return min(settings.max_objects, settings.num_conformal_objects, counts.num_samples)
 
     def _encoding(self, config: RunConfig, splits: Sequence[str]) -> float:
         total = 0.0

@@ -157,3 +157,17 @@ def cell_of(spec: StudySpec, manifest: Manifest, modalities: list[str]) -> Cell:
     base = override(RunConfig(), {"modalities": modalities, "model.width": 16})
     one = replace(spec, base=override(base, {"model.num_heads": 2}), axes=())
     return cells(replace(one, models={"daep": {}}), manifest)[0]
+
+
+def test_objects_set_aside_for_conformal_intervals_are_work_too(
+    synthetic_shards: Path, manifest: Manifest, spec: StudySpec
+) -> None:
+    work, config = Work(ShardFolder.open(synthetic_shards)), cell_of(spec, manifest, ["photometry"])
+    settings = {"evaluation.max_objects": 8, "evaluation.num_conformal_objects": 8}
+    both = work.evaluation(override(config.config, settings))
+    alone = work.evaluation(
+        override(config.config, settings | {"evaluation.num_conformal_objects": 0})
+    )
+    assert both.num_objects == alone.num_objects == 8
+    assert both.flop == pytest.approx(2 * alone.flop, rel=0.5)  # other samples, as many
+    assert both.flop > alone.flop
