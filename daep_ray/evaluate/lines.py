@@ -89,7 +89,7 @@ def lines_of(modality: Modality) -> tuple[Line, ...]:
     """The lines that are looked for; none where no rest-frame wavelength is to be had."""
     axis, names = modality.positions[0], [m.name for m in modality.metadata]
     is_rest = axis.frame == "rest" or (axis.frame == "observer" and REDSHIFT in names)
-    if axis.unit not in _ANGSTROM or not is_rest or modality.value.unit == "mag":
+    if axis.unit not in _ANGSTROM or not is_rest or modality.value.unit.startswith("mag"):
         return ()
     return SUPERNOVA if PHASE in names else STAR
 

@@ -1,6 +1,7 @@
 """References of a study: which there are, and what makes them another evaluation."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from daep_ray.settings import override
 from daep_ray.shards.manifest import Manifest
 from daep_ray.study import spec as study_spec
 from daep_ray.study.spec import Axis, StudySpec, cells
+from daep_ray.study.store import Store
+from daep_ray.study.trial import run_trial, trials
 
 
 def with_all(spec: StudySpec, **changes: object) -> StudySpec:
@@ -60,3 +63,18 @@ def test_a_new_version_of_evaluation_measures_anew_and_trains_nothing(
 def test_every_reference_has_a_name_of_its_own_in_a_report() -> None:
     assert len({title(name) for name in REFERENCES}) == len(REFERENCES)
     assert all(title(name) != name for name in REFERENCES)
+
+
+def test_a_trial_measures_it_and_stores_it(
+    spec: StudySpec, manifest: Manifest, synthetic_shards: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    found = trials(cells(with_all(spec), manifest))
+    work = next(t for t in found if t.cells[0].model == "gp")
+    assert (work.label, work.cells[0].seed, work.cells[0].num_floats) == ("gp", None, None)
+    assert not run_trial(work, synthetic_shards, store).is_reused
+    assert run_trial(work, synthetic_shards, store).is_reused
+    results = dict(store.results(work.cells[0]))
+    estimates = set(results["metrics"]["estimate"].to_pylist())
+    assert {"reference", "predictive"} <= estimates
+    assert results["objects"].num_rows > 0
