@@ -61,16 +61,18 @@ def date_of(study: Study) -> str:
 
 
 def states(study: Study) -> str:
-    """`12 of 12 trainings, 0 failed`."""
+    """`12 of 12 trainings, 0 failed`; what is missing or was stopped early only where there is."""
     by_state: dict[str, set[str]] = {}
     for cell in study.trained:
         by_state.setdefault(cell.state, set()).add(cell.training)
     total = len({c.training for c in study.trained})
-    unfinished = by_state.get("failed", set()) | by_state.get("missing", set())
+    unfinished = set().union(*(by_state.get(s, set()) for s in ("failed", "missing", "stopped")))
     done = len(by_state.get("done", set()) - unfinished)
     text = f"{done} of {total} trainings, {len(by_state.get('failed', set()))} failed"
-    missing = len(by_state.get("missing", set()))
-    return text + (f", {missing} missing" if missing else "")
+    for state, words in {"missing": "missing", "stopped": "stopped early"}.items():
+        if number := len(by_state.get(state, set())):
+            text += f", {number} {words}"
+    return text
 
 
 def limits(study: Study, evidence: list[Evidence]) -> list[str]:
@@ -104,7 +106,14 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
     )
     if any(e.mean is None for e in evidence):
         said.append("There is no training mean, so the learning gate could not be applied.")
-    unfinished = [c for c in study.trained if c.state != "done"]
+    stopped = sum(c.state == "stopped" for c in study.trained)
+    if stopped:
+        said.append(
+            f"{stopped} cells were stopped before their budget, because their learning curves were "
+            "worse than others'; what they would have become is unknown, and they are compared "
+            "with nothing."
+        )
+    unfinished = [c for c in study.trained if c.state not in ("done", "stopped")]
     if unfinished:
         models = listing(list(dict.fromkeys(title(c.model) for c in unfinished)))
         said.append(

@@ -87,11 +87,14 @@ def _first(evidence: Evidence) -> list[tuple[Line, Line]]:
 
 def _states(study: Study) -> str:
     states = [c.state for c in study.trained]
-    failed, missing = states.count("failed"), states.count("missing")
     if not states:
         return "the study has no trainings"
-    if failed + missing == len(states):
-        return f"no training has finished ({failed} failed, {missing} missing; reasons below)"
+    if "done" not in states:
+        failed, missing, stopped = (states.count(s) for s in ("failed", "missing", "stopped"))
+        early = f", {stopped} stopped early" if stopped else ""
+        return (
+            f"no training has finished ({failed} failed, {missing} missing{early}; reasons below)"
+        )
     return "no finished training has an error in the tables"
 
 

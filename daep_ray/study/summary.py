@@ -29,8 +29,9 @@ class Row:
     estimate: str
     error: Interval
     probe: Interval  # NaN where there is no probe
-    num_failed: int  # replicates without a result
+    num_failed: int  # replicates without a result that should have one
     has_learnt: bool | None  # the learning gate; None for a reference or without a training mean
+    num_stopped: int = 0  # replicates that a scheduler stopped early
 
 
 def headline(metrics: pa.Table) -> float | None:
@@ -70,11 +71,13 @@ def _of_modality(
     values: Mapping[tuple[str, str, str], Mapping[str, float]],
 ) -> list[Row]:
     groups: dict[tuple[str, int | None, str], list[str]] = {}
+    stopped = {cell["cell"] for cell in cells if cell["state"] == "stopped"}
     for cell in cells:
         place = (cell["model"], cell["num_floats"], cell["settings"])
         groups.setdefault(place, []).append(cell["cell"])
     rows = []
     for (model, num_floats, settings), ids in groups.items():
+        num_stopped = sum(i in stopped for i in ids)
         found = [values.get((modality, i, HEADLINE), {}) for i in ids]
         estimate = next((e for e in ESTIMATES if any(e in f for f in found)), "")
         probes = [v for (_, c, m), v in values.items() if c in ids and m == "probe_accuracy"]
@@ -87,8 +90,9 @@ def _of_modality(
                 estimate=estimate,
                 error=seed_interval([f[estimate] for f in found if estimate in f]),
                 probe=seed_interval([v["probe"] for v in probes if "probe" in v]),
-                num_failed=sum(estimate not in f for f in found) if estimate else len(ids),
+                num_failed=sum(not estimate or estimate not in f for f in found) - num_stopped,
                 has_learnt=None,
+                num_stopped=num_stopped,
             )
         )
     return rows
@@ -120,6 +124,8 @@ def as_text(tables: Mapping[str, pa.Table]) -> str:
 def _cells_of(row: Row, digits: int) -> tuple[str, ...]:
     short = ", ".join(f"{path.rsplit('.', 1)[-1]} {v}" for path, v in row.settings.items())
     verdict = {True: "", False: "not trained enough", None: ""}[row.has_learnt]
+    if row.num_stopped:
+        verdict = f"{row.num_stopped} stopped early" + (f", {verdict}" if verdict else "")
     if row.num_failed:
         verdict = f"{row.num_failed} missing" + (f", {verdict}" if verdict else "")
     floats = "" if row.num_floats is None else str(row.num_floats)

@@ -158,6 +158,23 @@ def test_a_summary_gates_ranks_over_seeds_and_counts_what_is_missing(
     assert "1 missing, not trained enough" in text
 
 
+def test_what_was_stopped_early_is_neither_done_nor_failed(
+    spec: StudySpec, manifest: Manifest, tmp_path: Path
+) -> None:
+    store, design = Store(tmp_path / "store"), cells(spec, manifest)
+    fill(store, design[1:-3], daep=0.7, vae=0.75)
+    why = {c.training: "stopped at 40 objects: too bad" for c in design[:2]}
+    found = collect(design, store, tmp_path / "out", {}, why)
+    rows = found["cells"].to_pylist()
+    told = [(r["state"], r["reason"]) for r in rows[:2]]
+    # what another study has finished is done, whatever this one thought of it
+    assert told == [("stopped", why[design[0].training]), ("done", "")]
+    shown = {(r.model, r.num_floats): r for r in summary(found)}
+    assert (shown["daep", 2].num_stopped, shown["daep", 2].num_failed) == (1, 0)
+    assert shown["daep", 2].error.count == 1
+    assert "1 stopped early" in as_text(found)
+
+
 def test_the_headline_is_the_mean_of_draws_where_there_is_one() -> None:
     assert headline(results(0.5)["metrics"]) == 0.5
     assert headline(results(0.5, estimate="reference")["metrics"]) == 1.5  # one_draw is preferred
