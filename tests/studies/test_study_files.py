@@ -4,6 +4,7 @@ Nothing is trained; a typo in a path is found here and not after an hour.
 """
 
 import importlib.util
+import runpy
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,27 @@ def test_a_study_says_question_design_expectation_and_cost(name: str) -> None:
     for part in ("Design:", "Expected:", "Cost:", f"python studies/{name}.py"):
         assert part in text
     assert "answer" in text.lower()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OF_PARTS, "generation"])
+def test_a_job_of_any_study_refuses_a_folder_that_is_thrown_away(
+    name: str,
+    synthetic_shards: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = ["--photometry" if name == "paper_tables" else "--data", str(synthetic_shards)]
+    file = str(STUDIES / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [file, *data, "--out", "runs/x"])
+    monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as exit_:
+        runpy.run_path(file, run_name="__main__")
+    assert exit_.value.code == 1
+    assert "--out 'runs/x" in (told := capsys.readouterr().err)
+    assert "temporary copy" in told
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", PRESETS)
