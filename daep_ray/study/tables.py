@@ -38,8 +38,8 @@ CELLS = pa.schema(
         ("seed", pa.int64()),  # null: a reference
         ("num_floats", pa.int64()),  # code length x width; null: the training mean
         ("settings", pa.string()),  # JSON {path: value} of the axes
-        ("state", pa.string()),  # done, failed, missing
-        ("reason", pa.string()),  # of a failure, one sentence; else empty
+        ("state", pa.string()),  # done, failed, missing, stopped (early, by a scheduler)
+        ("reason", pa.string()),  # why it is not done, one sentence; else empty
         ("num_objects", pa.int64()),  # seen in training
         ("num_steps", pa.int64()),
         ("num_parameters", pa.int64()),
