@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,14 @@ class Running:
             assert self.process.poll() is None, "the study ended before it could be killed"
             time.sleep(0.02)
         raise AssertionError("no training began")
+
+    def wait_for(self, is_so: Callable[[], bool]) -> None:
+        """Look until it is so, while the study runs."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not is_so():
+            assert self.process.poll() is None, "the study ended before it could be killed"
+            assert time.monotonic() < deadline, "it never came to that"
+            time.sleep(0.02)
 
     def wait(self) -> str:
         """What the study printed; it must have ended well and quietly."""
@@ -122,6 +131,38 @@ def test_a_killed_driver_started_again_repeats_no_training(
         ours, theirs = tables.read(again.out, name), tables.read(undisturbed.out, name)
         kept = [c for c in ours.column_names if not tables.is_passing(c)]
         assert ours.select(kept).equals(theirs.select(kept))
+
+
+def test_a_driver_killed_three_times_ends_with_the_same_tables(
+    synthetic_shards: Path, tmp_path: Path, undisturbed: Running
+) -> None:
+    """In its first training, between trainings, and when the last of them has just ended."""
+    moments: dict[str, Callable[[Running], object]] = {
+        "in training": Running.worker_in_training,
+        "between": lambda running: running.wait_for(lambda: 1 <= len(finished(running.store)) < 4),
+        "at the end": lambda running: running.wait_for(lambda: len(finished(running.store)) == 4),
+    }
+    done: list[dict[str, int]] = []
+    for wait in moments.values():
+        running = start(synthetic_shards, tmp_path / "out")
+        wait(running)
+        running.process.kill()
+        running.process.wait()
+        done.append(finished(running.store))
+    assert [len(found) for found in done] == sorted(len(found) for found in done)
+    assert len(done[0]) < 4
+    assert not (tmp_path / "out" / "run.json").exists()  # none of them came to its end
+
+    assert "failed 0 of 5" in start(synthetic_shards, tmp_path / "out").wait()
+    after = finished(tmp_path / "trainings")
+    assert len(after) == 4
+    for found in done:
+        assert {t: after[t] for t in found} == found  # none was trained again
+    assert tables.identity(tmp_path / "out") == tables.identity(undisturbed.out)
+    for name in tables.NAMES:
+        ours, theirs = tables.read(tmp_path / "out", name), tables.read(undisturbed.out, name)
+        kept = [c for c in ours.column_names if not tables.is_passing(c)]
+        assert ours.select(kept).equals(theirs.select(kept)), name
 
 
 def test_another_study_reuses_the_store_and_failures_are_shown(
