@@ -166,7 +166,9 @@ def _measure_reference(missing: Sequence[Cell], data: Path, store: Store) -> Out
         )
         seconds = time.perf_counter() - started
         facts = Facts(None, None, None, 0.0, 0.0, round(seconds, 3))
-        used = Used(device_evaluation="cpu", memory_evaluation=peak_bytes())
+        used = Used(
+            device_evaluation="cpu", memory_evaluation=peak_bytes(), memory_gpu_evaluation=0
+        )
         store.write(cell, results, facts, used)
         total += seconds
     return Outcome(0.0, total, is_reused=False)
