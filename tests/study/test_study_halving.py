@@ -1,0 +1,134 @@
+"""Early stopping and suggestions as Ray Tune asks for them, without a Ray session."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from daep_ray.shards.read import ShardFolder
+from daep_ray.study import halving
+from daep_ray.study.axes import Range
+from daep_ray.study.search import trials_of
+from daep_ray.study.spec import StudySpec
+from daep_ray.study.state import Study
+from daep_ray.study.store import Store
+from daep_ray.study.suggest import suggester
+
+ERROR = "validation/absolute_error"
+RATE = "optimisation.clip_norm"
+
+
+@pytest.fixture
+def study(spec: StudySpec, synthetic_shards: Path, tmp_path: Path) -> Study:
+    shards = ShardFolder.open(synthetic_shards)
+    asked = replace(
+        spec,
+        search="optuna",
+        scheduler="asha",
+        num_trials=6,
+        models={"vae": {"objective.kind": "vae"}},
+        axes=(Range(RATE, 0.1, 2.0),),
+        seeds=(0,),
+    )
+    (tmp_path / "out").mkdir()
+    return Study(
+        spec=asked.resolved(shards.manifest),
+        shards=shards,
+        data="data",
+        out=tmp_path / "out",
+        store=Store(tmp_path / "trainings"),
+        address=None,
+        gpus_per_trial=0.0,
+        num_retries=1,
+        echo=lambda line: None,
+    )
+
+
+def told(num_objects: int, judged: float) -> dict[str, Any]:
+    return {"num_objects": num_objects, "judged": judged}
+
+
+def test_one_in_three_goes_on_and_the_last_point_stops_nobody(study: Study) -> None:
+    """The budget is 200 objects: rungs at 22 and 67."""
+    made = halving.scheduler(study)
+    assert made is not None
+    decisions = []
+    for place, error in enumerate((0.5, 0.6, 0.4, 0.3)):
+        trial = SimpleNamespace(trial_id=str(place))
+        made.on_trial_add(None, trial)
+        assert made.on_trial_result(None, trial, told(20, 9.0)) == "CONTINUE"
+        decisions.append(made.on_trial_result(None, trial, told(23, error)))
+        assert made.on_trial_result(None, trial, {"share": 0.5}) == "CONTINUE"
+    assert decisions == ["CONTINUE", "STOP", "CONTINUE", "CONTINUE"]
+    assert made.on_trial_result(None, trial, told(60, 9.0)) == "CONTINUE"  # between the rungs
+
+
+def test_after_a_kill_new_trainings_are_judged_beside_the_old(study: Study) -> None:
+    for clip, error in ((0.5, 0.2), (0.7, 0.3)):
+        suggestion = {"model": "vae", RATE: clip}
+        (trial,) = trials_of(study.spec, study.shards.manifest, suggestion)
+        folder = study.store.training(trial.training)
+        folder.mkdir(parents=True)
+        lines = [{"num_objects": n, "seconds": 1.0, ERROR: error} for n in (25, 100, 200)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(p) + "\n" for p in lines))
+        study.journal.end(suggestion, [error])
+    made = halving.scheduler(study)
+    assert made is not None
+    worse, better = SimpleNamespace(trial_id="worse"), SimpleNamespace(trial_id="better")
+    for trial in (worse, better):
+        made.on_trial_add(None, trial)
+    assert made.on_trial_result(None, worse, told(30, 0.4)) == "STOP"
+    assert made.on_trial_result(None, better, told(30, 0.1)) == "CONTINUE"
+
+
+def test_a_study_without_a_scheduler_has_none(study: Study) -> None:
+    assert halving.scheduler(replace(study, spec=replace(study.spec, scheduler="none"))) is None
+
+
+def test_optuna_hears_of_complete_stopped_and_failed_trials(study: Study) -> None:
+    asked = suggester(study)
+    for name in "abcd":
+        assert 0.1 <= asked.suggest(name)[RATE] <= 2.0
+    asked.on_trial_result("b", told(25, 0.9))
+    asked.on_trial_complete("a", {"values": [0.5], "is_complete": True})
+    asked.on_trial_complete("b", told(25, 0.9))
+    asked.on_trial_complete("c", error=True)
+    asked.on_trial_complete("d", {"values": [float("nan")], "is_complete": True})
+    assert [t.state.name for t in asked.study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
+    assert asked.study.best_value == 0.5
+
+
+def test_a_search_that_was_killed_first_tries_what_had_begun(study: Study) -> None:
+    first = {"model": "vae", RATE: 0.25}
+    study.journal.begin(first)
+    study.journal.end({"model": "vae", RATE: 0.75}, [0.3])
+    study.journal.end({"model": "vae", RATE: 1.75}, None, stopped="stopped at 25 objects: bad")
+    study.journal.end({"model": "vae", RATE: 1.5}, None)
+    asked = suggester(study)
+    states = [t.state.name for t in asked.study.trials]
+    assert states == ["COMPLETE", "PRUNED", "FAIL", "WAITING"]
+    assert asked.suggest("again") == first
+    assert asked.suggest("next")[RATE] != 0.25
+    assert study.num_searched == 3
+    assert list(study.stopped().values()) == ["stopped at 25 objects: bad"]
+
+
+def test_a_random_search_gives_its_own_settings_in_order(study: Study) -> None:
+    random = replace(study, spec=replace(study.spec, search="random", scheduler="none"))
+    wanted = random.to_try()
+    assert len(wanted) == 6
+    asked = suggester(random)
+    assert [asked.suggest(str(i)) for i in range(6)] == wanted
+    random.journal.end(wanted[0], [])
+    assert random.to_try() == wanted[1:]
+
+
+def test_the_sentence_about_a_stop(study: Study) -> None:
+    said = halving.sentence(study, told(4000, 0.41234))
+    assert said == (
+        "stopped at 4,000 objects: its validation/absolute_error of 0.4123 was not among the best "
+        "third there (--scheduler asha)"
+    )
