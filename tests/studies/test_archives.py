@@ -1,12 +1,15 @@
 """The table of archives in studies/README.md is what reading them gives."""
 
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from daep_ray.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["lamost", "desi", "sdss-rrlyrae", "ogle", "ogle-fits", "macho", "spcc", "ps1-md"]
@@ -43,3 +46,16 @@ def test_the_table_is_what_reading_gives(
     archive = next(a for a in archives.ARCHIVES if a.name == name)
     counted = archives.read(archive, shared_data, tmp_path)
     assert counted.row.rpartition("|")[0].rpartition("|")[0] + "|" == _written()[name]
+
+
+def test_the_command_prints_the_table_for_people_and_for_machines(
+    archives: ModuleType, shared_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archives.command(shared_data, "ps1-md,ogle")
+    *lines, machines = capsys.readouterr().out.splitlines()
+    found = json.loads(machines)
+    assert [counted["archive"] for counted in found] == ["ogle", "ps1-md"]
+    for line, name in zip(lines[2:], ("ogle", "ps1-md"), strict=True):
+        assert line.rpartition("|")[0].rpartition("|")[0] + "|" == _written()[name]
+    with pytest.raises(ConfigError, match="known are"):
+        archives.command(shared_data, "orion")
