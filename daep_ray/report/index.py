@@ -56,12 +56,14 @@ def _entry(out: Path) -> Entry:
         return Entry(out.name, out.name, "none", "", reason=str(error))
     modalities = study.modalities or [study.spec.get("data", {}).get("modality", "unknown")]
     found = answer(study, gather(study, modalities[0]))
-    has_page = (out / "report" / "index.html").is_file()
+    # a folder that keeps results may hold the page beside its tables
+    pages = (path for path in ("report/index.html", "index.html") if (out / path).is_file())
+    page = next(pages, "")
     return Entry(
         name=out.name,
         question=study.spec.get("question") or study.spec.get("title") or out.name,
         kind=found.kind,
         sentence=found.sentence,
         subtitle=tuple(provenance.subtitle(study, ", ".join(modalities))),
-        link=f"{out.name}/report/index.html" if has_page else "",
+        link=f"{out.name}/{page}" if page else "",
     )

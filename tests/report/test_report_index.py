@@ -47,6 +47,13 @@ def test_links_lead_to_pages_beside_it_and_nowhere_else(folder: Path) -> None:
     assert not re.search(r'(src|href)="https?:', page)
 
 
+def test_a_page_beside_the_tables_is_linked_too(folder: Path) -> None:
+    (folder / "second" / "index.html").write_text("the page")
+    page = write_index(folder).read_text()
+    assert 'href="second/index.html"' in page
+    assert "missing: no report" not in page
+
+
 def test_the_same_studies_give_the_same_bytes(folder: Path) -> None:
     once = write_index(folder).read_bytes()
     assert write_index(folder).read_bytes() == once
