@@ -209,7 +209,7 @@ def test_a_failed_training_keeps_its_row_and_its_reason(page_of: Callable[[Fake]
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no probe", "missing: probe accuracy: no probe was run"),
+        ("no probe", "missing: probe accuracy: too few objects of two classes"),
         ("no error", "missing: error: no cell of the tables has an error"),
         ("all failed", "missing: examples: no training has finished"),
         ("no training mean", "missing: no training mean"),
