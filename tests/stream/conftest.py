@@ -1,5 +1,6 @@
 """A small random survey with every feature of the declaration, written as shards."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from daep_ray.stream.position_chain import Reference
 from daep_ray.stream.recipe import ModalityRecipe, Recipe
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.stream.value_chain import Arcsinh, ScaleByMedian
+from daep_ray.surveys import Survey, open_survey
+from tests.stream.planted import NUM_OBJECTS, Planted
 
 # a loaded machine is slow now and then; that is no property of the code
 hypothesis.settings.register_profile("stream", deadline=None, max_examples=50)
@@ -127,3 +130,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> S
 @pytest.fixture(scope="session")
 def fitted(folder: ShardFolder) -> FittedRecipe:
     return fit_recipe(folder, RECIPE)
+
+
+@pytest.fixture(scope="module")
+def clean() -> tuple[Survey, list[Sample]]:
+    survey = open_survey("synthetic", None, {"num_objects": NUM_OBJECTS, "seed": 7})
+    return survey, [r for r in survey.records() if isinstance(r, Sample)]
+
+
+@pytest.fixture
+def plant(
+    clean: tuple[Survey, list[Sample]], tmp_path: Path
+) -> Callable[[Callable[[list[Sample]], list[Sample]]], Path]:
+    """Shards of the clean samples after a change."""
+    survey, samples = clean
+
+    def write(change: Callable[[list[Sample]], list[Sample]]) -> Path:
+        out = tmp_path / "planted"
+        shutil.rmtree(out, ignore_errors=True)
+        write_shards(Planted(survey.modalities, survey.source, change(list(samples))), out)
+        return out
+
+    return write
