@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from daep_ray.study.session import OBJECT_STORE_BYTES, prepare_environment, temporary_folder
+from tests.ray_head import Head, running_head
 
 prepare_environment(None)  # Ray reads its environment while it is imported
 
@@ -48,3 +49,10 @@ def ray_session() -> Iterator[None]:
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[Head]:
+    """A Ray head that takes jobs, one for every test that submits some."""
+    with running_head() as found:
+        yield found
