@@ -230,7 +230,7 @@ def test_a_command_of_several_studies_ends_in_a_page_over_them(name: str, job: R
 def test_solvers_are_compared_on_one_model(job: Running) -> None:
     rows = json.loads(job.printed("few_steps").splitlines()[-1])
     names = {row["solver"] for row in rows}
-    assert names == {"ddim", "ddim, log_snr", "dpm_solver", "unipc 2", "unipc 3", "one_step"}
+    assert names == {"ddim, time", "ddim, log_snr", "dpm_solver", "unipc 2", "unipc 3", "one_step"}
     assert all(0 < row["one draw"] < 100 for row in rows)
 
 
