@@ -13,6 +13,8 @@ Cost: estimated, smoke 2 minutes on two cores; laptop is mostly evaluation.
     python studies/ddim_steps_sweep.py --data DATA --preset laptop --out runs/steps
 """
 
+from typing import Any
+
 from daep_ray.config import RunConfig
 from daep_ray.settings import override
 from daep_ray.study.spec import Axis, StudySpec
@@ -29,19 +31,22 @@ SOLVERS = {
     "cluster": ["ddim", "dpm_solver", "unipc", "one_step"],
 }
 MAX_LENGTH = {"smoke": 64, "laptop": 128, "cluster": None}  # measurements per sequence
+EVALUATED = {"smoke": 60, "laptop": 60, "cluster": 2_000}  # test samples, each with every setting
 BETA = 0.001  # as in bottleneck_sweep.py
 
 
 def build(base: RunConfig, preset: str) -> StudySpec:
     """The design of a preset."""
-    lengths = {f"recipe.modalities.{m}.max_length": MAX_LENGTH[preset] for m in base.modalities}
+    settings: dict[str, Any] = {"evaluation.max_objects": EVALUATED[preset]}
+    for modality in base.modalities:
+        settings[f"recipe.modalities.{modality}.max_length"] = MAX_LENGTH[preset]
     vae = "vae" if len(base.modalities) < 2 else "mmvae"
     return StudySpec(
         name="ddim_steps_sweep",
         title="How many solver steps does a reconstruction need?",
         question="How many solver steps does a reconstruction need, and which solver the fewest?",
         expectation="About 50 with DDIM, 10 with second-order solvers.",
-        base=override(base, lengths),
+        base=override(base, settings),
         axes=(
             Axis("evaluation.sampler.num_steps", STEPS[preset], is_conditional=True),
             Axis("evaluation.sampler.kind", SOLVERS[preset], is_conditional=True),
