@@ -5,7 +5,7 @@ the calibration, and nothing is left behind.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from daep_ray.errors import ConfigError
 from daep_ray.shards.read import ShardFolder
@@ -26,7 +26,8 @@ class Plan:
 
     spec: StudySpec
     trials: Sequence[Trial]  # to do
-    num_done: int  # trainings that the store has
+    num_done: int  # trials that have nothing left to do
+    trained: frozenset[str]  # trainings that want new evaluations alone
     num_evaluations: int
     estimates: Mapping[str, Estimate]  # by training fingerprint
     room: Resources
@@ -78,13 +79,15 @@ class Plan:
                 f"search       {self.spec.search}: {self.spec.num_trials} settings, "
                 f"{self.num_tried} trainings"
             )
-        yield f"trainings    {len(self.trainings)} to do, {self.num_done} are done"
+        num_to_do = len(self.trainings) - len(self.trained)
+        yield f"trainings    {num_to_do} to do, {self.num_done + len(self.trained)} are done"
         yield f"evaluations  {self.num_evaluations}"
         for trial in self.trainings:
             cost = self.estimates[trial.training]
+            training = "done" if trial.training in self.trained else duration(cost.training)
             yield (
                 f"  {trial.label:<24} {trial.config.optimisation.num_objects:>10,} objects   "
-                f"training {duration(cost.training):>8}   {len(trial.cells):>3} evaluations "
+                f"training {training:>8}   {len(trial.cells):>3} evaluations "
                 f"{duration(cost.evaluation):>8}"
             )
         runtime, room = self.spec.base.runtime, self.room
@@ -107,12 +110,18 @@ def plan(spec: StudySpec, shards: ShardFolder, store: Store, room: Resources) ->
     store.look(design, fetches=False)
     everything = trials(design)
     missing = [t for t in everything if not all(store.has(c) for c in t.cells)]
+    trained = frozenset(t.training for t in missing if store.is_trained(t.training))
+    estimates = {
+        training: replace(cost, training=0.0) if training in trained else cost
+        for training, cost in estimate(missing, shards).items()
+    }
     found = Plan(
         spec=spec,
         trials=missing,
         num_done=len(everything) - len(missing),
         num_evaluations=sum(not store.has(c) for c in design),
-        estimates=estimate(missing, shards),
+        trained=trained,
+        estimates=estimates,
         room=room,
     )
     found.check(this_machine())

@@ -78,6 +78,11 @@ class SharedStore(Store):
         """Whether the bucket had a cell's results when we looked last."""
         return (cell.training, cell.evaluation) in self._known
 
+    def is_trained(self, fingerprint: str) -> bool:
+        """Whether a training is finished, here or in the bucket."""
+        index = self.mirror.index(_training(fingerprint))
+        return super().is_trained(fingerprint) or (index is not None and _remote(index)[0])
+
     def look(self, cells: Sequence[Cell], fetches: bool = True) -> None:
         """See what the bucket has of these cells, share what only this machine has of them.
 

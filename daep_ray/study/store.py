@@ -89,6 +89,10 @@ class Store:
         """Whether a cell's results are complete."""
         return (self.evaluation(cell) / "cell.json").is_file()
 
+    def is_trained(self, fingerprint: str) -> bool:
+        """Whether a training is finished, evaluated or not."""
+        return (self.training(fingerprint) / "result.json").is_file()
+
     def lock(self, fingerprint: str) -> AbstractContextManager[None]:
         """Held while a training runs; another process that wants it waits for its result."""
         return held(self.root / ".locks" / fingerprint)

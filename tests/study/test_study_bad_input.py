@@ -190,7 +190,7 @@ def test_room_for_one_trial(
 
 def test_a_plan_that_needs_more_memory_than_there_is(spec: StudySpec) -> None:
     two = resources(2, num_threads=1, num_workers=0, num_datasets=0)
-    planned = Plan(spec, [None, None], 0, 2, {"a": Estimate(1.0, 1.0, 3 * GIB)}, two)  # type: ignore[list-item]
+    planned = Plan(spec, [None, None], 0, frozenset(), 2, {"a": Estimate(1.0, 1.0, 3 * GIB)}, two)  # type: ignore[list-item]
     planned.check(Machine(2, 0, 7 * GIB))
     planned.check(Machine(2, 0, None))
     with pytest.raises(ConfigError, match=r"2 trainings at a time need about 6.4 GB"):

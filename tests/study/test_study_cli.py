@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 import pyarrow.fs
 import pytest
 
-from daep_ray.config import RunConfig
+from daep_ray.config import RunConfig, preset, resolve
+from daep_ray.shards.read import ShardFolder
 from daep_ray.study.mirror import Mirror
-from daep_ray.study.spec import Axis, StudySpec
+from daep_ray.study.spec import Axis, StudySpec, cells
 from daep_ray.study_cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -212,6 +214,24 @@ def test_a_dry_run_plans_and_leaves_nothing(
     assert "vae 4 x 2 seed 1" in printed
     assert "estimated" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_in_the_store_is_planned_as_done(
+    synthetic_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other ways to measure are evaluations, not trainings."""
+    data = ShardFolder.open(synthetic_shards)
+    spec = build(resolve(preset("smoke"), data.manifest, "photometry"), "smoke")
+    first = cells(spec, data.manifest)[0]
+    mark = tmp_path / "trainings" / first.training / "result.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text("{}")
+    given = ["--data", str(synthetic_shards), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        main("short", build, [*given, "--modality", "photometry", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert "trainings    1 to do, 1 are done" in printed
+    assert re.search(r"vae 4 x 1 seed 0 .* training +done +1 evaluations", printed)
 
 
 def test_a_random_search_without_a_number_takes_what_there_is(
