@@ -1,7 +1,7 @@
 """A trained model in three lines, for a notebook:
 
     model = Autoencoder.from_pretrained("runs/snid")     # or s3://bucket/prefix
-    codes = model.embed(samples)                         # (S, length, width)
+    codes = model.embed(samples)                         # (S, length, width), of a table a table
     pictures = model.reconstruct(samples, num_draws=16)  # physical units
 
 In: samples in any form of `evaluate/forms.py`, raw values in the units of `model.modalities`. Out:
@@ -10,6 +10,7 @@ the model cannot use is told in one sentence (DataError; in tables, the column `
 outside its training is flagged; a result is never NaN.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,10 +22,10 @@ import torch
 
 from daep_ray.diffusion.samplers import SamplerConfig
 from daep_ray.errors import CheckpointError, DataError
-from daep_ray.evaluate.answer import Answer, Ask, Said, answers, check_ask, read
+from daep_ray.evaluate.answer import Answer, Ask, Said, answers, check_ask, flags, read
 from daep_ray.evaluate.answer_table import as_table, schema
-from daep_ray.evaluate.embed import NOT_FINITE, encoded
-from daep_ray.evaluate.forms import Given, given
+from daep_ray.evaluate.embed import NOT_FINITE, code_tables, encoded
+from daep_ray.evaluate.forms import Given, given, without_units
 from daep_ray.sample import Modality
 from daep_ray.shards.schema import ID_COLUMNS, table_from_samples
 from daep_ray.study.address import is_address
@@ -89,25 +90,41 @@ class Autoencoder:
         return bottleneck.length, bottleneck.width
 
     @torch.inference_mode()
-    def embed(self, samples: Any, source: Names = None) -> np.ndarray:
-        """(S, length, width) float32: the code of every sample, in the order given.
+    def embed(self, samples: Any, source: Names = None) -> Any:
+        """The code of every sample, in the order given.
 
-        `source`: the modalities that it is made from, None for all.
+        Lists of `Sample` and dicts give (S, length, width) float32; an Arrow table gives the table
+        that `daep-ray embed` writes, an astropy table one with a row per sample. `source`: the
+        modalities that it is made from, None for all.
+
+        What of a sample lies outside the training stands in a table's `flag`; an array has no
+        place for it, so there it is a UserWarning.
 
         Raises:
-            DataError: a sample that the model cannot read; it is named.
+            DataError: a sample that the model cannot read; it is named. In an Arrow table it has
+                no code instead, and `flag` says why.
         """
         what = given(samples, self.trained.fitted, tuple(self.modalities))
         ask = Ask(self._names(source), ())
         check_ask(self.trained, ask)
-        codes, budget = [np.zeros((0, *self.code_shape), np.float32)], self._budget
-        for part in read(self.trained, what.table, ask.source, budget):
+        if what.kind == "arrow":
+            return pa.concat_tables(code_tables(self.trained, what.table, ask.source))
+        codes = [np.zeros((0, *self.code_shape), np.float32)]
+        told: list[str] = []
+        for part in read(self.trained, what.table, ask.source, self._budget):
             _refuse(part.rows, part.refusals)
             code, _ = encoded(self.trained, part)["code"]
             bad = np.flatnonzero(~np.isfinite(code).all((1, 2)))
             _refuse(part.rows, {int(i): NOT_FINITE for i in bad})
+            told += flags(len(code), {}, _with_dropped(part.remarks, what, len(told), len(code)))
             codes.append(code)
-        return np.concatenate(codes)
+        ids, found = what.table["sample_id"].to_pylist(), np.concatenate(codes)
+        if what.kind == "astropy":
+            from daep_ray.evaluate.astropy_tables import code_table
+
+            return code_table(ids, found, told)
+        _warn(ids, told)
+        return found
 
     def reconstruct(
         self,
@@ -204,23 +221,24 @@ class Autoencoder:
         return (names,) if isinstance(names, str) else tuple(names)
 
     def _at(self, at: Places, targets: tuple[str, ...]) -> dict[str, Any]:
-        """Places by modality."""
+        """Places by modality, numbers in the declared units."""
         if at is None:
             return {}
-        if isinstance(at, Mapping) and at and set(at) <= set(self.modalities):
-            return dict(at)
-        if len(targets) != 1:
-            raise DataError(
-                f"`at` says nothing of which modality: write {{'{targets[0]}': {{...}}}}"
-            )
-        return {targets[0]: at}
+        if not (isinstance(at, Mapping) and at and set(at) <= set(self.modalities)):
+            if len(targets) != 1:
+                raise DataError(
+                    f"`at` says nothing of which modality: write {{'{targets[0]}': {{...}}}}"
+                )
+            at = {targets[0]: at}
+        known = self.modalities
+        return {m: without_units(known[m], a) if m in known else a for m, a in at.items()}
 
     def _answered(self, samples: Any, ask: Ask) -> Any:
         what = given(samples, self.trained.fitted, tuple(self.modalities))
         ids = [n for n in ID_COLUMNS if n in what.table.column_names]
         wanted = schema(self.trained, ask, ids)
         check_ask(self.trained, ask)
-        found = _with_dropped(answers(self.trained, what.table, ask), what)
+        found = _all_told(answers(self.trained, what.table, ask), what)
         if what.kind == "arrow":
             return pa.concat_tables(
                 [wanted.empty_table(), *(as_table(a, ask, wanted) for a in found)]
@@ -232,17 +250,33 @@ class Autoencoder:
         return _in_form(what, by_sample, ask, self.modalities)
 
 
-def _with_dropped(found: Iterator[Answer], what: Given) -> Iterator[Answer]:
-    """Measurements that are not finite were left out before the rows were made: say so."""
+def _with_dropped(
+    remarks: Mapping[int, list[str]], what: Given, start: int, num: int
+) -> dict[int, list[str]]:
+    """The remarks of `num` rows from `start`, with what was left out before the rows were made:
+    measurements that are not finite."""
+    here = what.num_dropped[start : start + num]
+    found = {i: list(words) for i, words in remarks.items()}
+    for i in np.flatnonzero(here):
+        told = f"{here[i]:,} measurements that are not finite were left out"
+        found.setdefault(int(i), []).insert(0, told)
+    return found
+
+
+def _all_told(found: Iterator[Answer], what: Given) -> Iterator[Answer]:
     start = 0
     for answer in found:
-        here = what.num_dropped[start : start + answer.rows.num_rows]
-        start += answer.rows.num_rows
-        remarks = {i: list(words) for i, words in answer.remarks.items()}
-        for i in np.flatnonzero(here):
-            told = f"{here[i]:,} measurements that are not finite were left out"
-            remarks.setdefault(int(i), []).insert(0, told)
-        yield replace(answer, remarks=remarks)
+        num = answer.rows.num_rows
+        yield replace(answer, remarks=_with_dropped(answer.remarks, what, start, num))
+        start += num
+
+
+def _warn(ids: list[str], told: list[str]) -> None:
+    """One warning for all samples of which there is something to know."""
+    flagged = [f"sample {name!r}: {words}" for name, words in zip(ids, told, strict=True) if words]
+    if flagged:
+        more = f" (and {len(flagged) - 1:,} more samples)" if len(flagged) > 1 else ""
+        warnings.warn(f"{flagged[0]}{more}", UserWarning, stacklevel=4)
 
 
 def _reconstructions(answer: Answer) -> Iterator[dict[str, Reconstruction]]:

@@ -111,7 +111,8 @@ def test_the_readme_works_from_the_archive_to_the_notebook(
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
     names: dict[str, Any] = {}
     exec(block, names)
-    assert names["codes"].shape == (10, 8, 4)
+    assert np.shape(names["codes"]["code"].to_pylist()) == (10, 8 * 4)
+    assert names["codes"]["flag"].to_pylist() == [""] * 10
     found = names["spectra"].to_pylist()[0]
     assert np.shape(found["spectrum.draws"]) == (16, len(found["spectrum.mean"]))
     assert len(names["halpha"]["spectrum.mean"][0]) == 3

@@ -141,10 +141,11 @@ def read(
     names = trained.config.modalities
     tokens = np.sum([list_lengths(table, f"{m}.value") for m in names], axis=0)
     for cut in cut_by_tokens(tokens + extra, budget) if table.num_rows else ():
-        yield _read(trained, table.slice(cut.start, cut.stop - cut.start), tuple(source))
+        yield read_batch(trained, table.slice(cut.start, cut.stop - cut.start), tuple(source))
 
 
-def _read(trained: Trained, rows: pa.Table, source: tuple[str, ...]) -> Read:
+def read_batch(trained: Trained, rows: pa.Table, source: tuple[str, ...]) -> Read:
+    """All rows as one batch."""
     names = trained.config.modalities
     clean, dropped = _finite(trained, rows)
     finite = np.sum([list_lengths(clean, f"{m}.value") for m in source or names], axis=0)
@@ -251,7 +252,7 @@ def _answer(trained: Trained, part: Read, ask: Ask, places: dict[str, list[Any]]
         else:
             asked[m] = _own_places(trained, m, rows, part.flats[m])
         if m in places or m not in ask.source:
-            for i, lines in unseen(trained.fitted, m, asked[m].flat).items():
+            for i, lines in unseen(trained.fitted, m, asked[m].flat, False).items():
                 told.setdefault(int(part.usable[i]), []).extend(lines)
     nowhere = np.sum([a.flat.lengths for a in asked.values()], axis=0) == 0
     for place in part.usable[nowhere]:

@@ -1,4 +1,4 @@
-"""Answers as astropy tables: a row per place, columns with the declared units.
+"""Answers as astropy tables: a row per place, columns with the declared units; codes, a row each.
 
 In: arrays by name for every sample and modality. Out: a table by modality; `draws` (or `quantiles`)
 has K entries in every row, `flag` says what to know of the sample.
@@ -23,6 +23,11 @@ def measurement_tables(
 ) -> dict[str, Table]:
     """One table by modality, samples one after another."""
     return {name: _table(ids, found, modality) for name, modality in modalities.items()}
+
+
+def code_table(ids: list[str], codes: np.ndarray, flags: list[str]) -> Table:
+    """Codes (S, M, Z), a row per sample."""
+    return Table({"sample_id": np.array(ids, str), "code": codes, "flag": np.array(flags, str)})
 
 
 def _table(ids: list[str], found: list[dict[str, dict[str, Any]]], modality: Modality) -> Table:

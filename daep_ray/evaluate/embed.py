@@ -7,15 +7,16 @@ where an objective has a code per modality, `code.<modality>` too, null where th
 schema's metadata key `daep_ray` (JSON) says shape and modalities.
 """
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from daep_ray.evaluate.answer import Read, flags, read
+from daep_ray.evaluate.answer import Read, flags, read, read_batch
 from daep_ray.evaluate.parts import Job, run_here
 from daep_ray.shards.read import ShardFolder
 from daep_ray.shards.schema import ID_COLUMNS
@@ -38,13 +39,20 @@ def embed_folder(trained: Trained, folder: ShardFolder, out: Path) -> tuple[Path
 
 
 @torch.inference_mode()
-def code_tables(trained: Trained, rows: pa.Table) -> Iterator[pa.Table]:
-    """The rows' codes, a table per batch."""
+def code_tables(
+    trained: Trained, rows: pa.Table, source: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows' codes, a table per batch, one at least; `source`: the modalities that are read,
+    None for all."""
     ids = [n for n in rows.column_names if n in ID_COLUMNS or n.startswith("label.")]
-    budget = trained.config.evaluation.token_budget
-    for part in read(trained, rows, trained.config.modalities, budget):
+    budget, names = trained.config.evaluation.token_budget, trained.config.modalities
+    asked = tuple(names if source is None else source)
+    nothing = () if rows.num_rows else (read_batch(trained, rows, asked),)
+    for part in itertools.chain(read(trained, rows, asked, budget), nothing):
         refusals, table = dict(part.refusals), part.rows.select(ids)
         for name, (codes, is_known) in encoded(trained, part).items():
+            if name != "code" and name.removeprefix("code.") not in asked:
+                continue
             is_finite = np.isfinite(codes).all((1, 2))
             for i in np.flatnonzero(~is_finite & is_known):
                 refusals[int(i)] = NOT_FINITE
@@ -70,15 +78,13 @@ def encoded(trained: Trained, part: Read) -> dict[str, tuple[np.ndarray, np.ndar
     shape = (part.rows.num_rows, bottleneck.length, bottleneck.width)
     is_read = np.zeros(part.rows.num_rows, bool)
     is_read[part.usable] = True
-    points: dict[str, np.ndarray] = {"code": np.zeros((0, *shape[1:]))}
-    present = {"code": is_read}
-    if len(part.usable):
-        code = trained.objective.encode(part.batch)
-        points["code"] = code.point.float().cpu().numpy()
-        for m, alone in (code.by_modality or {}).items():
-            points[f"code.{m}"] = alone.float().cpu().numpy()
-            present[f"code.{m}"] = is_read.copy()
-            present[f"code.{m}"][part.usable] = part.flats[m].lengths > 0
+    # of no sample at all too, so that every batch has the same columns
+    code = trained.objective.encode(part.batch)
+    points, present = {"code": code.point.float().cpu().numpy()}, {"code": is_read}
+    for m, alone in (code.by_modality or {}).items():
+        points[f"code.{m}"] = alone.float().cpu().numpy()
+        present[f"code.{m}"] = is_read.copy()
+        present[f"code.{m}"][part.usable] = part.flats[m].lengths > 0
     found = {}
     for name, point in points.items():
         full = np.zeros(shape, np.float32)

@@ -92,7 +92,7 @@ def _readable(sample: Sample, modalities: Modalities) -> Sample:
         if m in sample.sequences and len(sample.sequences[m])
     }
     if not sequences:
-        has = ", ".join(sample.sequences) or "nothing"
+        has = ", ".join(m for m, s in sample.sequences.items() if len(s)) or "no measurement"
         raise DataError(
             f"sample {sample.sample_id!r} has {has}, but this model reads "
             f"{' or '.join(modalities)}: leave it out"
@@ -164,29 +164,57 @@ def _sequence(sample: str, modality: Modality, raw: Mapping[str, Any]) -> Sequen
             raise DataError(f"sample {sample!r} has no {name!r} in {modality.name}: give it")
     error = raw.get("error")
     return Sequence(
-        value=_array(sample, "value", raw["value"]),
-        positions={a.name: _array(sample, a.name, raw[a.name]) for a in modality.positions},
-        error=None if error is None else _array(sample, "error", error),
+        value=_array(sample, "value", raw["value"], modality.value),
+        positions={a.name: _array(sample, a.name, raw[a.name], a) for a in modality.positions},
+        error=None if error is None else _array(sample, "error", error, modality.value),
         categories={c.name: np.asarray(raw[c.name]) for c in modality.categories if c.name in raw},
-        metadata={e.name: _plain(raw[e.name]) for e in modality.metadata if e.name in raw},
+        metadata={
+            e.name: _plain(sample, e, raw[e.name]) for e in modality.metadata if e.name in raw
+        },
         extras={
-            a.name: _array(sample, a.name, raw[a.name]) for a in modality.extras if a.name in raw
+            a.name: _array(sample, a.name, raw[a.name], a) for a in modality.extras if a.name in raw
         },
     )
 
 
-def _array(sample: str, name: str, given: Any) -> np.ndarray:
+def _array(sample: str, name: str, given: Any, axis: Axis) -> np.ndarray:
+    """Numbers in the axis' unit: an astropy quantity is converted."""
+    if has_unit(given):
+        given = in_unit(given, axis, f"sample {sample!r}: {name}")
     try:
         return np.atleast_1d(np.ma.filled(np.ma.asarray(given, np.float64), np.nan))
     except (TypeError, ValueError):
         raise DataError(f"sample {sample!r} has a {name} that is no list of numbers") from None
 
 
-def _plain(value: Any) -> Any:
+def _plain(sample: str, entry: Axis | Category, value: Any) -> Any:
+    if isinstance(entry, Axis) and has_unit(value):
+        value = in_unit(value, entry, f"sample {sample!r}: {entry.name}")[()]
     return value.item() if isinstance(value, np.generic) else value
 
 
 # ---- astropy
+
+
+def has_unit(given: Any) -> bool:
+    """Whether it is an astropy quantity, or a column with a unit."""
+    return getattr(given, "unit", None) is not None
+
+
+def without_units(modality: Modality, at: Any) -> Any:
+    """Places (`stream/query.py`) with quantities as numbers in the declared units.
+
+    Raises:
+        DataError: a unit that cannot be converted.
+    """
+    if not isinstance(at, Mapping):
+        return [without_units(modality, a) for a in at] if isinstance(at, list | tuple) else at
+    axes = {a.name: a for a in (*modality.positions, *modality.continuous_metadata)}
+    what = f"`at` for {modality.name}: "
+    return {
+        name: in_unit(given, axes[name], what + name) if has_unit(given) and name in axes else given
+        for name, given in at.items()
+    }
 
 
 def _is_astropy(samples: Any) -> bool:
@@ -228,19 +256,23 @@ def _from_rows(sample: str, modality: Modality, table: Any) -> Sequence:
     for name in table.colnames:
         entry = next((e for e in modality.metadata if e.name == name), None)
         if name in ("value", modality.value.name):
-            raw["value"] = _in_unit(table[name], modality.value)
+            raw["value"] = _column(table, name, modality.value)
         elif name == "error":
-            raw[name] = _in_unit(table[name], modality.value)
+            raw[name] = _column(table, name, modality.value)
         elif name in axes:
-            raw[name] = _in_unit(table[name], axes[name])
+            raw[name] = _column(table, name, axes[name])
         elif isinstance(entry, Axis) and len(table):
-            raw[name] = float(_in_unit(table[name], entry)[0])
+            raw[name] = float(_column(table, name, entry)[0])
         elif name not in ("sample_id", "object_id") and len(table):
             raw[name] = str(table[name][0]) if entry else np.asarray(table[name])
     return _sequence(sample, modality, raw)
 
 
-def _in_unit(column: Any, axis: Axis) -> np.ndarray:
+def _column(table: Any, name: str, axis: Axis) -> np.ndarray:
+    return in_unit(table[name], axis, f"the column {name!r}")
+
+
+def in_unit(column: Any, axis: Axis, what: str) -> np.ndarray:
     """Numbers in the axis' unit; masked ones are NaN.
 
     Raises:
@@ -257,6 +289,6 @@ def _in_unit(column: Any, axis: Axis) -> np.ndarray:
         return np.asarray((numbers * units.Unit(unit)).to_value(units.Unit(axis.unit)))
     except (ValueError, TypeError, units.UnitConversionError):
         raise DataError(
-            f"the column {column.name!r} is in {unit}, but this model reads "
+            f"{what} is in {unit}, but this model reads "
             f"{axis.unit or 'numbers without a unit'}: convert it"
         ) from None

@@ -197,6 +197,11 @@ class FittedRecipe:
         place = [c.name for c in self.modalities[name].categories].index(category)
         return mean[flat.category[:, place]], sd[flat.category[:, place]]
 
+    def chained_value(self, name: str, flat: FlatSequence) -> np.ndarray:
+        """(N,) standardised values as the value chain made them, before z-scores."""
+        mean, sd = self._value_scale(name, flat)
+        return flat.value * sd + mean
+
     def _position_scale(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         scales = self.statistics[name].positions
         return np.array([s.mean for s in scales]), np.array([s.sd for s in scales])

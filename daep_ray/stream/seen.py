@@ -27,10 +27,14 @@ class Seen:
     positions: tuple[tuple[float, float], ...]  # smallest and largest, after the position chain
     categories: tuple[tuple[int, ...], ...]  # measurements by code
     lengths: tuple[int, int]  # shortest and longest sequence
+    values: tuple[float, float] | None = (
+        None  # after the value chain; None: of before this was kept
+    )
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         return cls(
+            values=tuple(raw["values"]) if raw.get("values") else None,
             positions=tuple((low, high) for low, high in raw["positions"]),
             categories=tuple(tuple(counts) for counts in raw["categories"]),
             lengths=(raw["lengths"][0], raw["lengths"][1]),
@@ -46,6 +50,7 @@ class Ranges:
     counts: list[np.ndarray]  # by category, (vocabulary,)
     shortest: int = 2**62
     longest: int = 0
+    values: tuple[float, float] = (np.inf, -np.inf)
 
     @classmethod
     def of(cls, num_positions: int, sizes: list[int]) -> "Ranges":
@@ -60,6 +65,8 @@ class Ranges:
             return
         self.low = np.minimum(self.low, flat.position.min(axis=0))
         self.high = np.maximum(self.high, flat.position.max(axis=0))
+        low, high = self.values
+        self.values = (min(low, float(flat.value.min())), max(high, float(flat.value.max())))
         for place, counts in enumerate(self.counts):
             counts += np.bincount(flat.category[:, place], minlength=len(counts))
         self.shortest = min(self.shortest, int(lengths.min()))
@@ -73,6 +80,7 @@ class Ranges:
             positions=tuple(zip(self.low.tolist(), self.high.tolist(), strict=True)),
             categories=tuple(tuple(counts.tolist()) for counts in self.counts),
             lengths=(self.shortest, self.longest),
+            values=self.values,
         )
 
 
@@ -92,10 +100,13 @@ def ranges_in_units(fitted: "FittedRecipe", name: str) -> list[tuple[float, floa
     return found
 
 
-def remarks(fitted: "FittedRecipe", name: str, flat: FlatSequence) -> dict[int, list[str]]:
+def remarks(
+    fitted: "FittedRecipe", name: str, flat: FlatSequence, has_values: bool = True
+) -> dict[int, list[str]]:
     """By sample, in words: what of it no training sample had. `flat` is standardised.
 
-    Empty for a model of before ranges were kept.
+    Empty for a model of before ranges were kept. `has_values` False: the values mean nothing, or
+    are not read.
     """
     found: dict[int, list[str]] = {}
     for is_outside, words in _unseen(fitted, name, flat):
@@ -104,7 +115,26 @@ def remarks(fitted: "FittedRecipe", name: str, flat: FlatSequence) -> dict[int, 
         for i in np.flatnonzero(numbers):
             told = f"{numbers[i]:,} of {flat.lengths[i]:,} measurements of {name} {words}"
             found.setdefault(int(i), []).append(told)
+    for i in np.flatnonzero(_is_far(fitted, name, flat)) if has_values else ():
+        told = f"most values of {name} lie outside those of the training: check their unit"
+        found.setdefault(int(i), []).append(told)
     return found
+
+
+def _is_far(fitted: "FittedRecipe", name: str, flat: FlatSequence) -> np.ndarray:
+    """(B,) bool: most of a sequence's values are lower or higher than any of the training.
+
+    Most, because the brightest point of a new object may well be brighter than all before.
+    """
+    seen = fitted.statistics[name].seen
+    if seen is None or seen.values is None:
+        return np.zeros(len(flat.lengths), bool)
+    low, high = seen.values
+    value = fitted.chained_value(name, flat)
+    margin = _ROUNDING * max(high - low, abs(low), abs(high))
+    is_outside = (value < low - margin) | (value > high + margin)
+    before = np.concatenate([[0], np.cumsum(is_outside)])
+    return 2 * np.diff(before[flat.offsets]) > flat.lengths
 
 
 def _unseen(

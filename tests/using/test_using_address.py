@@ -23,7 +23,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def codes(model: Autoencoder, pairs: ShardFolder) -> np.ndarray:
     rows = pairs.read_row_group(0, 0)
     lengths = np.array([len(v or []) for v in rows["photometry.value"].to_pylist()])
-    return model.embed(rows.take(np.flatnonzero(lengths)[:4]))
+    found = model.embed(rows.take(np.flatnonzero(lengths)[:4]))
+    return np.array(found["code"].to_pylist())
 
 
 def test_a_folder_that_was_copied(
@@ -58,6 +59,19 @@ def test_nothing_there_is_one_sentence(tmp_path: Path) -> None:
         Autoencoder.from_pretrained(f"file://{tmp_path}/nothing")
     with pytest.raises(ConfigError, match="unknown kind of storage"):
         Autoencoder.from_pretrained("ftp://somewhere/model")
+
+
+def test_a_model_is_there_within_a_second_after_torch(run: Path) -> None:
+    """Of the processor's time: what else runs on the machine does not count."""
+    code = (
+        "import sys, time, torch; start = time.process_time();"
+        "from daep_ray.pretrained import Autoencoder;"
+        "Autoencoder.from_pretrained(sys.argv[1]);"
+        "print(time.process_time() - start)"
+    )
+    command = [sys.executable, "-c", code, str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.0
 
 
 def test_loading_imports_no_ray_and_no_scikit_learn() -> None:

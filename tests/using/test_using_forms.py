@@ -78,8 +78,47 @@ def test_four_forms_give_equal_numbers(
             mine = tables[m][tables[m]["sample_id"] == sample.sample_id]
             np.testing.assert_array_equal(mine["draws"].T, first.draws)
             np.testing.assert_array_equal(mine["measured"], sample.sequences[m].value)
-    np.testing.assert_array_equal(model.embed(rows), model.embed(samples))
-    np.testing.assert_array_equal(model.embed(as_tables(samples, pairs)), model.embed(samples))
+
+
+def test_codes_come_back_in_the_form_of_the_samples(
+    model: Autoencoder, rows: pa.Table, samples: list[Sample], pairs: ShardFolder
+) -> None:
+    codes = model.embed(samples)
+    assert codes.shape == (5, *model.code_shape)
+    np.testing.assert_array_equal(model.embed([as_dict(s, pairs) for s in samples]), codes)
+    arrow, table = model.embed(rows), model.embed(as_tables(samples, pairs))
+    assert isinstance(arrow, pa.Table)
+    assert isinstance(table, Table)
+    assert (
+        arrow["sample_id"].to_pylist() == list(table["sample_id"]) == [s.sample_id for s in samples]
+    )
+    np.testing.assert_array_equal(arrow["code"].to_pylist(), codes.reshape(5, -1))
+    np.testing.assert_array_equal(table["code"], codes)
+    assert arrow["flag"].to_pylist() == list(table["flag"]) == [""] * 5
+    alone = model.embed(rows, source="spectrum")
+    assert "code.spectrum" in alone.column_names
+    assert "code.photometry" not in alone.column_names
+    assert alone["code"] == alone["code.spectrum"] == arrow["code.spectrum"]
+    assert alone["code"] != arrow["code"]
+
+
+def test_a_row_without_an_answer_leaves_the_others_theirs(
+    model: Autoencoder, rows: pa.Table
+) -> None:
+    """Alone in its batch as well as among others."""
+    empty = rows.slice(0, 1)
+    for name in ("photometry.value", "spectrum.value"):
+        nothing = pa.array([[np.nan] * len(empty[name][0])], empty.schema.field(name).type)
+        empty = empty.set_column(empty.column_names.index(name), name, nothing)
+    both = pa.concat_tables([empty, rows.slice(1, 1)])
+    found = model.embed(both)
+    assert found["code"].is_null().to_pylist() == [True, False]
+    codes = [t["code"].to_pylist()[1] for t in (found, model.embed(rows))]
+    np.testing.assert_allclose(codes[0], codes[1], atol=1e-6)
+    assert "has no finite measurement of photometry or spectrum" in found["flag"][0].as_py()
+    alone = model.embed(empty)
+    assert alone["code"].null_count == alone["code.spectrum"].null_count == 1
+    assert alone.schema == model.embed(rows.slice(0, 0)).schema == found.schema
 
 
 def test_one_dict_gives_one_dict(
@@ -97,13 +136,34 @@ def test_a_column_with_a_unit_is_converted_or_refused(
     plain, nanometre = as_tables(samples, pairs), as_tables(samples, pairs)
     wavelength = np.asarray(plain["spectrum"]["wavelength"], np.float64)
     nanometre["spectrum"]["wavelength"] = wavelength / 10 * units.nm
-    np.testing.assert_allclose(model.embed(nanometre), model.embed(plain), atol=1e-5)
+    np.testing.assert_allclose(
+        model.embed(nanometre)["code"], model.embed(plain)["code"], atol=1e-5
+    )
     back = model.reconstruct(nanometre, num_draws=1)["spectrum"]
     assert back["wavelength"].unit == units.Angstrom
     np.testing.assert_allclose(back["wavelength"], wavelength, rtol=1e-6)
     nanometre["spectrum"]["wavelength"] = wavelength * units.kg
     with pytest.raises(DataError, match="'wavelength' is in kg, but this model reads Angstrom"):
         model.embed(nanometre)
+
+
+def test_quantities_in_a_dict_and_in_places_are_converted_or_refused(
+    model: Autoencoder, samples: list[Sample], pairs: ShardFolder
+) -> None:
+    plain, other = as_dict(samples[0], pairs), as_dict(samples[0], pairs)
+    wavelength = np.asarray(plain["spectrum"]["wavelength"], np.float64)
+    other["spectrum"]["wavelength"] = wavelength / 10 * units.nm
+    np.testing.assert_allclose(model.embed(other), model.embed(plain), atol=1e-5)
+    ask: dict[str, Any] = {"source": "photometry", "target": "spectrum", "num_draws": 1}
+    metres = model.translate(plain, at={"wavelength": [5e-7, 6e-7] * units.m}, **ask)["spectrum"]
+    numbers = model.translate(plain, at={"wavelength": [5000.0, 6000.0]}, **ask)["spectrum"]
+    np.testing.assert_allclose(metres["wavelength"], [5000.0, 6000.0])
+    np.testing.assert_allclose(metres["mean"], numbers["mean"], rtol=1e-4)
+    with pytest.raises(DataError, match="wavelength is in kg, but this model reads Angstrom"):
+        model.translate(plain, at={"wavelength": [5.0] * units.kg}, **ask)
+    other["spectrum"]["wavelength"] = wavelength * units.s
+    with pytest.raises(DataError, match="wavelength is in s, but this model reads Angstrom"):
+        model.embed(other)
 
 
 def test_translation_reads_the_source_alone(model: Autoencoder, samples: list[Sample]) -> None:

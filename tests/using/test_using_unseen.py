@@ -1,5 +1,6 @@
 """What a model has never seen: refused in one sentence or flagged, never NaN in silence."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,32 @@ def test_a_wavelength_outside_the_training_is_flagged(model: Autoencoder, both: 
     flag = flag_of(model, changed(both, "spectrum", positions={"wavelength": wavelength}))
     assert f"3 of {len(wavelength)} measurements of spectrum lie outside the wavelength" in flag
     assert "Angstrom" in flag
+
+
+def test_a_code_from_outside_the_training_is_flagged(model: Autoencoder, both: Sample) -> None:
+    wavelength = both.sequences["spectrum"].positions["wavelength"].astype(np.float64) / 10
+    far = changed(both, "spectrum", positions={"wavelength": wavelength})
+    with pytest.warns(UserWarning, match="lie outside the wavelength of the training"):
+        code = model.embed([both, far])
+    assert np.isfinite(code).all()
+    table = table_from_samples([both, far], tuple(model.modalities.values()), labels={})
+    flag = model.embed(table)["flag"].to_pylist()
+    assert flag[0] == ""
+    assert "lie outside the wavelength of the training" in flag[1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.embed([both])
+
+
+def test_values_in_another_unit_are_flagged(model: Autoencoder, both: Sample) -> None:
+    loud = changed(both, "photometry", value=both.sequences["photometry"].value * 1e6)
+    assert "most values of photometry lie outside those of the training" in flag_of(model, loud)
+
+
+def test_an_empty_object_is_refused(model: Autoencoder) -> None:
+    nothing: dict[str, Any] = {"photometry": {"value": [], "time": [], "band": []}}
+    with pytest.raises(DataError, match="has no measurement, but this model reads photometry or"):
+        model.embed(nothing)
 
 
 def test_asked_outside_the_training_it_answers_and_says_so(
