@@ -21,6 +21,7 @@ from daep_ray.stream.seen import ranges_in_units
 
 CARD = "MODEL.md"
 MARK = "training.json"
+PAPER = "arXiv:2510.20595"
 
 _OBJECTIVES = {
     "daep": "diffusion autoencoder with Perceivers (daep)",
@@ -165,6 +166,7 @@ def _model(config: RunConfig, num_parameters: int) -> list[str]:
         "## Model",
         "\n".join(lines),
         f"Objective: `{json.dumps(objective, sort_keys=True)}`",
+        "Every setting is in `config.json`, beside the weights.",
     ]
 
 
@@ -235,6 +237,6 @@ def _use(config: RunConfig) -> list[str]:
         "## How to load",
         "\n".join(["```python", *code, "```"]),
         "## How to cite",
-        "Cite the paper on diffusion autoencoders with Perceivers, the survey whose data these "
-        "are, and daep_ray with the manifest above.",
+        f"Cite the paper on diffusion autoencoders with Perceivers ({PAPER}), the survey whose "
+        "data these are, and daep_ray with the manifest above.",
     ]
