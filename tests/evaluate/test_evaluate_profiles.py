@@ -107,7 +107,10 @@ def test_metrics_and_tables_need_no_torch() -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert all(m.unit in ("z", "physical", "label", "fraction", "count") for m in METRICS.values())
+    assert all(
+        m.unit in ("z", "physical", "label", "fraction", "count", "Angstrom")
+        for m in METRICS.values()
+    )
 
 
 def test_a_profile_shows_the_spread_of_the_residuals(
