@@ -34,6 +34,9 @@ def run(synthetic_shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_a_training_writes_its_card(run: Path, synthetic_shards: Path) -> None:
     text = (run / "MODEL.md").read_text()
+    assert "arXiv:2510.20595" in text
+    assert "`config.json`" in text
+    assert (run / "checkpoint" / "config.json").exists()
     trained = load_model(run)
     folder = ShardFolder.open(synthetic_shards)
     parameters = sum(p.numel() for p in trained.objective.parameters())
