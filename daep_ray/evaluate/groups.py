@@ -45,11 +45,11 @@ def about(
 def by_group(errors: SortedErrors) -> dict[Group, OverObjects]:
     """Over the objects of every class and every bin of signal to noise."""
     found: dict[Group, OverObjects] = {}
-    words, ratios = (errors.about.get(axis) for axis in (CLASS, RATIO))
-    for word in np.unique(words).tolist() if words is not None else ():
+    words, ratios = (errors.about.get(axis, np.empty(0)) for axis in (CLASS, RATIO))
+    for word in np.unique(words).tolist():
         if word:
             found[CLASS, word] = errors.where(words == word).over_objects()
-    for low, high in itertools.pairwise(EDGES) if ratios is not None else ():
+    for low, high in itertools.pairwise(EDGES) if len(ratios) else ():
         inside = errors.where((ratios >= low) & (ratios < high))
         if len(inside.sample_ids):
             found[RATIO, low] = inside.over_objects()

@@ -42,8 +42,8 @@ def phases_of(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.nda
 def by_phase(errors: SortedErrors) -> dict[float, OverObjects]:
     """Over the objects with a sample in the bin, by its centre; a bin without one is left out."""
     found: dict[float, OverObjects] = {}
-    phases = errors.about.get(PHASE)
-    for centre in CENTRES if phases is not None else ():
+    phases = errors.about.get(PHASE, np.empty(0))
+    for centre in CENTRES if len(phases) else ():
         low, high = centre - HALF_WIDTH, centre + HALF_WIDTH
         inside = errors.where((phases >= low) & (phases < high))
         if len(inside.sample_ids):

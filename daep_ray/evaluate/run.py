@@ -65,8 +65,8 @@ def evaluate_reference(
     modalities: tuple[str, ...],
     evaluation: EvaluationConfig,
 ) -> Tables:
-    """The tables of one of REFERENCES: `pca` with `num_floats` floats, `mean` of the training split,
-    or `gp`, a Gaussian process that predicts each point of a light curve from the others.
+    """The tables of one of REFERENCES: `pca` with `num_floats` floats, `mean` of the training
+    split, or `gp`, a Gaussian process that predicts each point of a light curve from the others.
 
     Raises:
         DataError: the data do not fit the recipe, a split is empty, or a Gaussian process is asked
