@@ -193,7 +193,7 @@ def check(out: Path, expected: Expected) -> None:
     spec = json.loads((out / "spec.json").read_text())
     assert tuple(spec["base"]["modalities"]) == tuple(expected.modality.split(","))
     page = html.unescape((out / "report" / "index.html").read_text())
-    assert spec["title"] in page
+    assert spec["question"] in page
     for model in {row["model"] for row in trained}:
         assert model in page
 
