@@ -72,6 +72,7 @@ def _of_modality(
 ) -> list[Row]:
     groups: dict[tuple[str, int | None, str], list[str]] = {}
     stopped = {cell["cell"] for cell in cells if cell["state"] == "stopped"}
+    done = {cell["cell"] for cell in cells if cell["state"] == "done"}
     for cell in cells:
         place = (cell["model"], cell["num_floats"], cell["settings"])
         groups.setdefault(place, []).append(cell["cell"])
@@ -80,6 +81,8 @@ def _of_modality(
         num_stopped = sum(i in stopped for i in ids)
         found = [values.get((modality, i, HEADLINE), {}) for i in ids]
         estimate = next((e for e in ESTIMATES if any(e in f for f in found)), "")
+        if not estimate and model in REFERENCES and done.issuperset(ids):
+            continue  # it says nothing of this modality: a Gaussian process of a spectrum
         probes = [v for (_, c, m), v in values.items() if c in ids and m == "probe_accuracy"]
         rows.append(
             Row(

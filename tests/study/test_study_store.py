@@ -158,6 +158,23 @@ def test_a_summary_gates_ranks_over_seeds_and_counts_what_is_missing(
     assert "1 missing, not trained enough" in text
 
 
+def test_a_reference_is_no_row_of_a_modality_that_it_cannot_tell(
+    spec: StudySpec, manifest: Manifest, tmp_path: Path
+) -> None:
+    """A Gaussian process in time has nothing on spectra, and nothing is missing."""
+    store, design = Store(tmp_path / "store"), cells(spec, manifest)
+    fill(store, design, daep=0.7, vae=0.75, pca=0.5, mean=0.9)
+    found = dict(collect(design, store, tmp_path / "out", {}))
+    cell = next(c.id for c in design if c.model == "mean")
+    other = found["metrics"].to_pylist()
+    other += [r | {"modality": "other"} for r in other if r["cell"] != cell]
+    found["metrics"] = tables.from_rows("metrics", other)
+    rows = {(r.modality, r.model) for r in summary(found)}
+    assert ("other", "mean") not in rows
+    assert {("other", "pca"), ("other", "daep")} <= rows
+    assert "missing" not in as_text(found)
+
+
 def test_what_was_stopped_early_is_neither_done_nor_failed(
     spec: StudySpec, manifest: Manifest, tmp_path: Path
 ) -> None:
