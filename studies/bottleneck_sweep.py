@@ -4,8 +4,9 @@ Design: code length x width for daep and VAE at one budget of objects, several s
 objects; PCA with the same number of floats and the training mean beside them.
 Expected: errors fall with the number of floats and flatten; daep's mean of draws is below the VAE's
 at every size, most at the small ones, and both are below PCA.
-Answer (laptop, SNID spectra, one seed): errors fall as expected, but the VAE with a tuned beta is
-level with daep at 4 floats and 5 to 7 % better at 16 and 32; both beat PCA at 4, the VAE at 16.
+Answer (laptop, SNID spectra, two seeds): errors fall as expected; no difference between daep and a
+VAE with a tuned beta is proven (daep 1 % lower at 4 floats, 6 and 5 % higher at 16 and 32); both
+beat PCA at 4 floats and lose at 32.
 Cost: smoke 5 minutes and laptop 40 minutes to an hour on two cores.
 
     python studies/bottleneck_sweep.py
