@@ -6,7 +6,8 @@ the same noise; the VAE (one pass, no solver) and one step of daep as flat lines
 and adds coverage.
 Expected: DDIM needs some 50 steps for the error of the mean of draws, second-order solvers 10; the
 error of single draws rises a little with the steps, because few steps draw too narrowly.
-Answer: not run yet.
+Answer (laptop, SNID spectra): 10 steps of a second-order solver do what 200 of DDIM do; DDIM draws
+too narrowly below 100.
 Cost: estimated, smoke 2 minutes on two cores; laptop is mostly evaluation.
 
     python studies/ddim_steps_sweep.py
