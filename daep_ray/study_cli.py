@@ -108,6 +108,7 @@ def run_parts(parts: Sequence[Part], options: Options, write_page: WritePage) ->
     Raises:
         UserError: in one sentence; also if every trial of a part failed.
     """
+    _folders(options)  # before the built-in survey is made beside OUT
     store = options.storage or str(options.out.parent / "trainings")
     prepared = []
     for part in parts:

@@ -68,15 +68,18 @@ def test_a_study_says_question_design_expectation_and_cost(name: str) -> None:
     assert "answer" in text.lower()
 
 
+@pytest.mark.parametrize("is_given", [True, False])
 @pytest.mark.parametrize("name", [*NAMES, *OF_PARTS, "generation"])
 def test_a_job_of_any_study_refuses_a_folder_that_is_thrown_away(
     name: str,
+    is_given: bool,
     synthetic_shards: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data = ["--photometry" if name == "paper_tables" else "--data", str(synthetic_shards)]
+    option = "--photometry" if name == "paper_tables" else "--data"
+    data = [option, str(synthetic_shards)] if is_given else []  # the built-in survey is not made
     file = str(STUDIES / f"{name}.py")
     monkeypatch.setattr(sys, "argv", [file, *data, "--out", "runs/x"])
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
