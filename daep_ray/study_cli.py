@@ -16,7 +16,7 @@ import typer
 
 from daep_ray.cli import run_app
 from daep_ray.config import RunConfig, preset, size_of
-from daep_ray.errors import ConfigError, UserError, require_writable
+from daep_ray.errors import UserError
 from daep_ray.settings import canonical_hash, override, parse_assignment
 from daep_ray.shards.read import ShardFolder
 from daep_ray.study import session
@@ -204,12 +204,7 @@ def _folders(options: Options) -> Path | str:
     store = Path(options.storage or options.out.parent / "trainings")
     folders = {"--out": options.out} | ({} if address else {"--storage": store})
     for option, folder in folders.items():
-        if session.is_job() and not folder.is_absolute():
-            raise ConfigError(
-                f"{option} {str(folder)!r} is relative, and a Ray job runs in a temporary copy of "
-                "the folder that is thrown away: give an absolute path"
-            )
-        require_writable(folder)
+        session.require_kept(option, folder)
     if address is None:
         return store
     Mirror.open(address).check(writes=not options.dry_run)

@@ -31,7 +31,7 @@ import typer
 
 from daep_ray.cli import run_app
 from daep_ray.config import RunConfig, configure, resolve, training_fingerprint
-from daep_ray.errors import ConfigError, require_writable
+from daep_ray.errors import ConfigError
 from daep_ray.evaluate import augmentation
 from daep_ray.evaluate.classifier import ClassifierConfig, train_classifier
 from daep_ray.evaluate.frechet import check_size
@@ -44,7 +44,7 @@ from daep_ray.shards.write import write_shards
 from daep_ray.stream.pack import layouts
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study.generation import Rows, distance_rows, gain_rows, write
-from daep_ray.study.session import is_job, prepare_environment
+from daep_ray.study.session import prepare_environment, require_kept
 from daep_ray.train.checkpoint import load_model
 
 PARENTS: dict[str, dict[str, Any]] = {
@@ -211,12 +211,7 @@ def command(
     if preset not in SIZES:
         raise ConfigError(f"unknown preset {preset!r}: choose one of {', '.join(SIZES)}")
     size = SIZES[preset]
-    if is_job() and not out.is_absolute():
-        raise ConfigError(
-            f"--out {str(out)!r} is relative, and a Ray job runs in a temporary copy of the folder "
-            "that is thrown away: give an absolute path"
-        )
-    require_writable(out)
+    require_kept("--out", out)
     prepare_environment(None)
     torch.set_num_threads(threads)
     if data is None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from daep_ray.errors import ConfigError, storage_error
+from daep_ray.errors import ConfigError, require_writable, storage_error
 from daep_ray.study.lock import create_lock, read_holder
 
 OBJECT_STORE_BYTES = 200 * 2**20  # small tables only: workers read the shards themselves
@@ -100,6 +100,20 @@ def _token_file() -> Path:
 def is_job() -> bool:
     """Whether this process is the entrypoint of a Ray job."""
     return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def require_kept(option: str, folder: Path) -> None:
+    """Refuse a folder for results that cannot be written, or that a job throws away.
+
+    Raises:
+        UserError: in one sentence.
+    """
+    if is_job() and not folder.is_absolute():
+        raise ConfigError(
+            f"{option} {str(folder)!r} is relative, and a Ray job runs in a temporary copy of the "
+            "folder that is thrown away: give an absolute path"
+        )
+    require_writable(folder)
 
 
 def address_of_cluster(asked: str | None) -> str | None:
