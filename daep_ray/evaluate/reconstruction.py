@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from daep_ray.errors import ConfigError
 from daep_ray.evaluate.over_objects import Moments, OverObjects
 from daep_ray.evaluate.tables import SCHEMAS
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
-from daep_ray.stream.flat import FlatSequence, reduce_samples
+from daep_ray.stream.flat import FlatSequence, reduce_samples, spread
 
 # modality -> estimate -> (K, N); `one_draw` has K draws, every other estimate has one row;
 # `from_<modality>` is told from that modality alone and means nothing where a sample lacks it, and
@@ -141,6 +142,31 @@ def by_source(estimates: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.nda
                 source = estimate.removeprefix(prefix)
         found.setdefault(source, {})[estimate] = values
     return found
+
+
+def check_finite(
+    ids: list[tuple[str, str]],
+    flats: Mapping[str, FlatSequence],
+    modality: str,
+    estimates: Mapping[str, np.ndarray],
+) -> None:
+    """Refuse a model that answers with no number: a mean over the others would flatter it.
+
+    Raises:
+        ConfigError: an estimate (K, N) of a sample that it is told from is NaN or infinite.
+    """
+    flat = flats[modality]
+    for source, said in by_source(estimates).items():
+        is_told = flats[source].lengths > 0 if source else np.ones(flat.num_samples, bool)
+        for name, values in said.items():
+            is_lost = ~np.isfinite(values).all(0) & spread(is_told, flat.offsets)
+            if is_lost.any():
+                place = int(np.searchsorted(flat.offsets, np.argmax(is_lost), "right")) - 1
+                raise ConfigError(
+                    f"the {modality} of sample {ids[place][0]!r} is reconstructed ({name}) with "
+                    "numbers that are not finite, so it has no error: train with a smaller rate, "
+                    "choose another solver, or leave out samples that lie far outside the others"
+                )
 
 
 def sample_errors(

@@ -28,7 +28,13 @@ from daep_ray.evaluate.other_points import fit_other_points
 from daep_ray.evaluate.over_objects import ERRORS, Kind
 from daep_ray.evaluate.probes import probes
 from daep_ray.evaluate.profiles import edges_of
-from daep_ray.evaluate.reconstruction import SortedErrors, ids_of, object_table
+from daep_ray.evaluate.reconstruction import (
+    Predictions,
+    SortedErrors,
+    check_finite,
+    ids_of,
+    object_table,
+)
 from daep_ray.evaluate.references import fit_reference
 from daep_ray.evaluate.retrieval import MOST_SAMPLES as MOST_RETRIEVED
 from daep_ray.evaluate.retrieval import Aligned
@@ -39,6 +45,7 @@ from daep_ray.shards.read import ShardFolder, read_rows
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import Blocks, evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
+from daep_ray.stream.flat import FlatSequence
 from daep_ray.stream.pack import pack
 from daep_ray.train.checkpoint import Trained
 
@@ -52,6 +59,7 @@ def evaluate(trained: Trained, folder: ShardFolder, evaluation: EvaluationConfig
 
     Raises:
         DataError: the data do not fit the model, or the split is empty.
+        ConfigError: the model answers with numbers that are not finite.
     """
     run = Run.of(trained, folder, evaluation)
     return run.measure(Model(trained.objective, evaluation), has_codes=True)
@@ -162,8 +170,8 @@ class Run:
             return {}
         where = (self.folder, self.fitted, self.modalities, CALIBRATED_ON, self.token_budget)
         for batch, rows in evaluation_batches(*where, max_samples=most):
-            estimates, hidden = model.predict(batch), model.hidden(batch)
-            flats = self.fitted.apply(rows, self.modalities)
+            flats, estimates = self._predicted(model, batch, rows)
+            hidden = model.hidden(batch)
             for m in estimates:
                 calibrator.add(ids_of(rows), flats, m, estimates[m], hidden.get(m))
         return calibrator.half_widths()
@@ -175,12 +183,25 @@ class Run:
         return Sums(self.fitted, self.modalities, *known)
 
     def add(self, sums: Sums, model: Measured, batch: PackedBatch, rows: pa.Table) -> None:
-        """Measure a batch."""
-        estimates, hidden = model.predict(batch), model.hidden(batch)
-        flats = self.fitted.apply(rows, self.modalities)
+        """Measure a batch.
+
+        Raises:
+            ConfigError: the model answers with numbers that are not finite.
+        """
+        flats, estimates = self._predicted(model, batch, rows)
+        hidden = model.hidden(batch)
         for m in estimates:
             groups = about(self.fitted, rows, m, self.evaluation.probe_label)
             sums.add(ids_of(rows), flats, m, estimates[m], hidden.get(m), groups)
+
+    def _predicted(
+        self, model: Measured, batch: PackedBatch, rows: pa.Table
+    ) -> tuple[dict[str, FlatSequence], Predictions]:
+        """The truth, and every estimate of it, checked to be numbers."""
+        flats, estimates = self.fitted.apply(rows, self.modalities), model.predict(batch)
+        for m, own in estimates.items():
+            check_finite(ids_of(rows), flats, m, own)
+        return flats, estimates
 
     def tables(self, sums: Sums, summary: Summary, answers: list[Rows]) -> Tables:
         """All but `objects` and `examples`."""

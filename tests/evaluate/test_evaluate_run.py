@@ -1,16 +1,20 @@
 """Laws of an evaluation: the tables against computations by hand, the oracle, packing, order."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from daep_ray.errors import DataError
+from daep_ray.errors import ConfigError, DataError
 from daep_ray.evaluate import METRICS
+from daep_ray.evaluate.reconstruction import check_finite
 from daep_ray.evaluate.run import evaluate, evaluate_reference
 from daep_ray.evaluate.tables import SCHEMAS, Tables
 from daep_ray.nn.config import ModelConfig
 from daep_ray.objectives import build_objective
+from daep_ray.objectives.base import Draws
 from daep_ray.objectives.daep import DaepConfig
 from daep_ray.objectives.vae import VaeConfig
 from daep_ray.settings import override
@@ -203,3 +207,40 @@ def test_a_subset_has_many_objects_and_is_the_same_for_all(
 def test_data_of_another_declaration_are_refused(folder: ShardFolder, fitted: FittedRecipe) -> None:
     with pytest.raises(DataError, match="no modality 'spectrum'"):
         evaluate_reference("mean", None, folder, fitted, ("spectrum",), settings())
+
+
+class Diverging(Oracle):
+    """Has no number for sequences of more than 30 points."""
+
+    def decode(self, code: Any, query: Any, *how: Any) -> Draws:
+        values = super().decode(code, query, *how).values["photometry"].clone()
+        sequence = query.sequences["photometry"]
+        values[:, (sequence.lengths > 30)[sequence.sample_index]] = np.inf
+        return Draws({"photometry": values})
+
+
+@pytest.mark.parametrize("num_conformal", [0, 100])
+def test_a_model_that_has_no_answer_for_hard_objects_is_not_measured_by_the_easy_ones(
+    folder: ShardFolder, fitted: FittedRecipe, num_conformal: int
+) -> None:
+    asked = settings(num_conformal_objects=num_conformal, probe_label=None)
+    with pytest.raises(ConfigError, match=r"photometry of sample 'o\d+/\d' .*not finite"):
+        evaluate(trained(Diverging(0.3), fitted), folder, asked)
+
+
+def test_the_sample_is_named_and_what_nothing_is_told_from_may_be_anything(
+    folder: ShardFolder, fitted: FittedRecipe
+) -> None:
+    batches = evaluation_batches(folder, fitted, ("photometry",), "test", 10**6)
+    _, table = next(iter(batches))
+    flat = fitted.apply(table.slice(0, 4), ("photometry",))["photometry"]
+    ids = [(f"s{i}", "o") for i in range(4)]
+    values = np.repeat(np.where(np.arange(4) == 2, np.nan, 1.0), flat.lengths)[None]
+    lost = flat.where(np.repeat(np.arange(4) != 2, flat.lengths))
+    flats = {"photometry": flat, "spectrum": lost}
+    check_finite(
+        ids, flats, "photometry", {"from_spectrum": values, "one_step": np.ones_like(values)}
+    )
+    for name in ("mean_of_draws", "draws_from_photometry"):
+        with pytest.raises(ConfigError, match=rf"'s2' is reconstructed \({name}\)"):
+            check_finite(ids, flats, "photometry", {name: values})
