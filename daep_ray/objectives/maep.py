@@ -13,7 +13,7 @@ added to the token of the value 0, which is the same thing here: that token is i
 counts padding as zeros well told; there is no padding here.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,7 @@ from daep_ray.nn.decoder import MaskedDecoder
 from daep_ray.nn.perceiver import Encoder
 from daep_ray.objectives.base import (
     MIXER,
+    SHOWN_VALUES,
     SOLVER,
     Code,
     Draws,
@@ -57,7 +58,10 @@ class MaepConfig(Settings):
     context: Literal["visible", "nothing"] = "visible"
     average: Literal["points", "objects"] = "points"
 
-    unread: ClassVar[Unread] = Unread(ever=(MIXER, SOLVER))
+    @property
+    def unread(self) -> Unread:
+        """A decoder that sees the code alone is shown nothing at evaluation either."""
+        return Unread(ever=(MIXER, SOLVER, *([SHOWN_VALUES] if self.context == "nothing" else [])))
 
 
 class Maep(Objective):

@@ -82,11 +82,12 @@ class Plan:
         num_to_do = len(self.trainings) - len(self.trained)
         yield f"trainings    {num_to_do} to do, {self.num_done + len(self.trained)} are done"
         yield f"evaluations  {self.num_evaluations}"
+        width = max((len(trial.label) for trial in self.trainings), default=0)
         for trial in self.trainings:
             cost = self.estimates[trial.training]
             training = "done" if trial.training in self.trained else duration(cost.training)
             yield (
-                f"  {trial.label:<24} {trial.config.optimisation.num_objects:>10,} objects   "
+                f"  {trial.label:<{width}} {trial.config.optimisation.num_objects:>10,} objects   "
                 f"training {training:>8}   {len(trial.cells):>3} evaluations "
                 f"{duration(cost.evaluation):>8}"
             )

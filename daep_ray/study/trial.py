@@ -40,12 +40,22 @@ class Trial:
 
     @property
     def label(self) -> str:
-        """`daep 4 x 4 seed 1`, `pca 16 floats`, `mean`."""
+        """`daep 4 x 4 seed 1`, `maep 4 x 4 mask_ratio 0.3 seed 0`, `pca 16 floats`, `mean`."""
         first = self.cells[0]
         if first.is_reference:
             return first.model + (f" {first.num_floats} floats" if first.num_floats else "")
         bottleneck = first.config.model.bottleneck
-        return f"{first.model} {bottleneck.length} x {bottleneck.width} seed {first.seed}"
+        size = f"{bottleneck.length} x {bottleneck.width}"
+        return " ".join([first.model, size, *self._differences(), f"seed {first.seed}"])
+
+    def _differences(self) -> list[str]:
+        """What the axes say of this training, but for the size of its code."""
+        rest = [cell.settings for cell in self.cells[1:]]
+        return [
+            f"{path.rpartition('.')[2]} {value}"
+            for path, value in self.cells[0].settings.items()
+            if not path.startswith("model.bottleneck.") and all(s.get(path) == value for s in rest)
+        ]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Nothing is trained; a typo in a path is found here and not after an hour.
 import importlib.util
 import runpy
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -107,7 +108,11 @@ def test_a_sweep_over_solvers_is_one_training_per_seed(size: str, manifest: Mani
 def test_daep_has_no_mask_ratio(manifest: Manifest) -> None:
     spec = design("masking_sweep", manifest, "laptop", ONE)
     found = [cell for cell in trained(spec, manifest) if cell.seed == 0]
-    assert [c.model for c in found] == ["daep"] + ["maep"] * 5
+    shown = next(axis for axis in spec.axes if axis.paths == ("evaluation.visible_share",))
+    # a decoder that sees the code alone is not asked how much it is shown
+    evaluated = {"daep": 1, "maep": 5 * len(shown.values), "maep, code alone": 5}
+    assert Counter(c.model for c in found) == evaluated
+    assert len(trials(found)) == 1 + 5 + 5
     ratios = {c.config.model_dump()["objective"].get("mask_ratio") for c in found}
     assert ratios == {None, 0.15, 0.3, 0.5, 0.75, 0.9}
 

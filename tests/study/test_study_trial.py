@@ -109,6 +109,9 @@ def test_labels_say_what_runs(spec: StudySpec, manifest: Manifest) -> None:
     labels = [t.label for t in trials(cells(spec, manifest))]
     assert labels[0] == "daep 1 x 2 seed 0"
     assert labels[-3:] == ["pca 2 floats", "pca 4 floats", "mean"]
+    widths = replace(spec, axes=(*spec.axes, Axis("model.width", [8, 16])))
+    labels = [t.label for t in trials(cells(widths, manifest))]
+    assert {"daep 1 x 2 width 8 seed 0", "daep 1 x 2 width 16 seed 0"} <= set(labels)
 
 
 def test_the_reach_of_a_search_is_each_cells_own(
