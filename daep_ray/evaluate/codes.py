@@ -13,7 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from daep_ray.errors import ConfigError
 from daep_ray.evaluate.probe import FEWEST_OBJECTS_OF_A_SPLIT, Coded, is_probeable
+from daep_ray.evaluate.ridge import FEWEST_OBJECTS
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.bins import evaluation_batches
@@ -21,7 +23,6 @@ from daep_ray.stream.fitted import FittedRecipe
 
 Encode = Callable[[PackedBatch], np.ndarray]  # (B, F)
 
-FEWEST_OBJECTS_MEASURED = 10  # with a number, over all splits that may be probed
 MOST_SAMPLES = 5000  # per split, by stable hash: bounds memory and time
 # the splits that may be probed together with an evaluated one: looking at validation never
 # touches the test split
@@ -85,7 +86,7 @@ def measured_splits(
     here = set(pc.unique(labels["split"]).to_pylist())
     wider = tuple(s for s in WIDER[split] if s in here)
     together = labels.filter(pc.is_in(labels["split"], pa.array(wider, pa.string())))
-    return wider if _varies(together, label, FEWEST_OBJECTS_MEASURED) else ()
+    return wider if _varies(together, label, FEWEST_OBJECTS) else ()
 
 
 def _varies(labels: pa.Table, label: str, num_objects: int) -> bool:
@@ -138,7 +139,11 @@ def encoded_samples(
     splits: tuple[str, ...],
     token_budget: int,
 ) -> Encoded:
-    """Codes of the splits' samples."""
+    """Codes of the splits' samples.
+
+    Raises:
+        ConfigError: a sample's code is not finite.
+    """
     ids: list[str] = []
     objects: list[str] = []
     codes: list[np.ndarray] = []
@@ -152,6 +157,12 @@ def encoded_samples(
             objects += table["object_id"].to_pylist()
             labels.append(table.select(names))
             codes.append(encode(batch))
+            if not (is_good := np.isfinite(codes[-1]).all(1)).all():
+                lost = table["sample_id"][int(np.argmin(is_good))].as_py()
+                raise ConfigError(
+                    f"the code of sample {lost!r} is not finite: train with a smaller rate, or "
+                    "leave out samples that lie far outside the others"
+                )
     return Encoded(
         np.array(ids, dtype=str),
         np.array(objects, dtype=str),

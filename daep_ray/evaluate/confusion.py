@@ -22,10 +22,10 @@ def confusion(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
         np.concatenate(parts)
         for parts in zip(*((t.truth, t.said, t.weight) for t in told), strict=True)
     )
-    names = np.unique(truth)
+    names = np.unique(np.concatenate([truth, said]))  # a class may be said and never be scored
     if len(names) > MOST_CLASSES:
         return
-    for true in names:
+    for true in np.unique(truth):
         own = truth == true
         for name in names:
             yield {

@@ -1,9 +1,10 @@
 """The probe of the published code, for comparison with its tables (`evaluation.probe`).
 
-In: codes, classes. Out: accuracy and macro F1. One split: 30 % of each class fit and 70 % are
-scored. The codes are not standardised, and 150 epochs of AdamW at 1e-3 may end before the fit has
-converged, so the result depends on the codes' scale. The spread is over ten starting weights and
-orders of the same split; it says nothing of other objects.
+In: codes, classes. Out: accuracy and macro F1. One split: 30 % of each class' samples fit and 70 %
+are scored; samples of one object may be on both sides, which flatters. The codes are not
+standardised, and 150 epochs of AdamW at 1e-3 may end before the fit has converged, so the result
+depends on the codes' scale. The spread is over ten starting weights and orders of the same split;
+it says nothing of other objects.
 """
 
 import numpy as np

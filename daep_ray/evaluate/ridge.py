@@ -15,17 +15,24 @@ from sklearn.preprocessing import StandardScaler
 from daep_ray.evaluate.probe import Coded, Score, object_weights, over_splits, splits
 
 PENALTY = 1.0
+FEWEST_OBJECTS = 10  # with a number, over all splits that may be probed
 
 
 def ridge_probe(coded: Coded, numbers: np.ndarray, num_splits: int) -> list[Score]:
-    """The scores of `numbers` (S,), finite; `coded` has all samples in one class."""
+    """The scores of `numbers` (S,), finite; `coded` has all samples in one class.
+
+    Empty if fewer than `FEWEST_OBJECTS` objects have a number, or all the same: of a large survey
+    in which few objects have one, hardly any may be among those that were encoded.
+    """
+    num_objects = len(np.unique(coded.object_ids))
+    if num_objects < FEWEST_OBJECTS or len(np.unique(numbers)) < 2:
+        return []
     weights = object_weights(coded.object_ids)
     rows = [
         _score(coded.codes, numbers, weights, fit, scored)
         for fit, scored in splits(coded, num_splits)
     ]
-    num_objects = float(len(np.unique(coded.object_ids)))
-    return [*over_splits(rows), Score("probe_num_objects", num_objects, 0.0, 1)]
+    return [*over_splits(rows), Score("probe_num_objects", float(num_objects), 0.0, 1)]
 
 
 def _score(

@@ -87,6 +87,12 @@ def test_confusion_weighs_objects_and_not_samples() -> None:
     assert list(confusion([])) == []
 
 
+def test_a_class_that_is_said_and_never_scored_is_counted() -> None:
+    """Samples of one object may differ in class: the shares of a class still add up to 1."""
+    told_of = Told(np.array(["a", "a"]), np.array(["a", "b"]), "a", np.ones(2))
+    assert [(r["said"], r["value"]) for r in confusion([told_of])] == [("a", 0.5), ("b", 0.5)]
+
+
 def test_a_map_keeps_groups_apart_and_is_the_same_again() -> None:
     rng = np.random.default_rng(0)
     codes = np.concatenate([rng.normal(0, 1, (30, 6)), rng.normal(12, 1, (30, 6))])

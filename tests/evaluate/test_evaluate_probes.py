@@ -3,16 +3,19 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from scipy.special import comb
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
+from daep_ray.errors import ConfigError
 from daep_ray.evaluate.clusters import clusters
 from daep_ray.evaluate.codes import encoded_samples, measured_splits
 from daep_ray.evaluate.probe import Coded, Score, network, probe, splits
 from daep_ray.evaluate.ridge import PENALTY, ridge_probe
 from daep_ray.evaluate.run import evaluate, evaluate_reference
 from daep_ray.shards.read import ShardFolder
+from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
 from daep_ray.stream.statistics import fit_recipe
 
@@ -77,6 +80,16 @@ def test_a_number_that_has_nothing_to_do_with_the_code_is_not_told() -> None:
     assert value(ridge_probe(coded, shuffled, 10), "probe_r2") < 0.02
 
 
+@pytest.mark.parametrize("num_objects", [0, 1, 9])
+def test_a_number_that_hardly_any_encoded_object_has_is_not_asked_for(num_objects: int) -> None:
+    coded, numbers = numbered(2, 12)
+    few = slice(0, num_objects)
+    kept = Coded(coded.sample_ids[few], coded.object_ids[few], coded.classes[few], coded.codes[few])
+    assert ridge_probe(kept, numbers[few], 10) == []
+    assert ridge_probe(coded, np.full(12, 3.0), 10) == []
+    assert ridge_probe(coded, numbers, 10) != []
+
+
 def adjusted_rand(first: np.ndarray, second: np.ndarray) -> float:
     """Hubert and Arabie 1985, from the counts of pairs."""
     a, b = (np.unique(x, return_inverse=True)[1] for x in (first, second))
@@ -139,6 +152,20 @@ def test_clusters_count_an_object_once_and_survive_equal_codes() -> None:
     assert clusters(more) == clusters(coded)
     one = Coded(coded.sample_ids, coded.object_ids, np.full(90, "a"), coded.codes)
     assert clusters(one) == []
+
+
+def test_many_objects_are_a_fair_choice_whatever_their_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids in the order of classes: the first of them are all of one class."""
+    monkeypatch.setattr("daep_ray.evaluate.clusters.MOST_OBJECTS", 40)
+    rng = np.random.default_rng(5)
+    kinds = np.repeat([0, 1, 2], 60)
+    ids = np.array([f"{'abc'[k]}{i:03d}" for i, k in enumerate(kinds)])
+    meaningless = Coded(ids, ids, np.array(["a", "b", "c"])[kinds], rng.normal(size=(180, 2)))
+    found = clusters(meaningless)
+    assert abs(value(found, "kmeans_adjusted_rand")) < 0.3
+    turned = rng.permutation(180)
+    other = Coded(*(x[turned] for x in (ids, ids, meaningless.classes, meaningless.codes)))
+    assert clusters(other) == found
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct clusters")
@@ -220,3 +247,14 @@ def test_codes_and_labels_belong_to_the_same_samples(synthetic_shards: Path) -> 
     coded, numbers = encoded.measured(name)
     assert coded.sample_ids.tolist() == sorted(coded.sample_ids.tolist())
     np.testing.assert_array_equal(coded.codes[:, 0], numbers)
+
+
+def test_a_code_that_is_no_number_is_refused_by_name(
+    folder: ShardFolder, fitted: FittedRecipe
+) -> None:
+    def encode(batch: PackedBatch) -> np.ndarray:
+        return np.array([[np.nan if s == lost else 1.0] for s in batch.sample_ids])
+
+    lost = folder.labels().filter(pc.field("split") == "test")["sample_id"][3].as_py()
+    with pytest.raises(ConfigError, match=f"code of sample '{lost}' is not finite"):
+        encoded_samples(encode, folder, fitted, ("photometry",), ("test",), 500)
