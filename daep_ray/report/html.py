@@ -12,12 +12,21 @@ import jinja2
 from markupsafe import Markup
 
 from daep_ray.report.page import Page
-from daep_ray.report.svg import Drawing, inline
+from daep_ray.report.svg import on_page
 
 
 def render(page: Page) -> str:
     """The page's text."""
-    return _environment().get_template("page.html.j2").render(page=page)
+    figures, rules = on_page(page.drawings)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            figures={name: Markup(figure) for name, figure in figures.items()},
+            figure_rules=Markup(rules),
+        )
+    )
 
 
 def render_index(entries: Sequence[Any]) -> str:
@@ -40,7 +49,6 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals["include_raw"] = lambda name: Markup(template(name))
-    environment.filters["svg"] = _svg
     environment.filters["breakable"] = _breakable
     return environment
 
@@ -48,7 +56,3 @@ def _environment() -> jinja2.Environment:
 def _breakable(path: str) -> Markup:
     """A dotted path that may be broken after its dots."""
     return Markup(".<wbr>").join(path.split("."))
-
-
-def _svg(drawing: Drawing) -> Markup:
-    return Markup(inline(drawing))

@@ -1,18 +1,22 @@
 """A figure in; an SVG for the page, and SVG and PDF files for a paper, the same bytes every time.
 
 No date, no random id. In the page the SVG's colours become the page's variables (light, dark,
-print), its text takes the page's font, and its ids are made unique on the page.
+print), its text takes the page's font, its styles become classes that the page's figures share,
+and its ids are made unique on the page.
 """
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from xml.etree.ElementTree import Element
 
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from daep_ray.report.compact import REFERENCE, compact, read, write
 from daep_ray.report.style import INKS, paper
 
 # Verdana has DejaVu Sans' widths: what a reader without DejaVu gets
@@ -42,22 +46,44 @@ def files(drawing: Drawing) -> dict[str, bytes]:
     }
 
 
-def inline(drawing: Drawing) -> str:
-    """The SVG element for the page."""
-    text = drawing.svg
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = _short_ids(text, drawing.name)
+def on_page(drawings: Sequence[Drawing]) -> tuple[dict[str, str], str]:
+    """The SVG elements for a page by the drawings' names, and the rules of style they share."""
+    classes: dict[str, str] = {}
+    shown = {d.name: _inline(d, f"f{i}", classes) for i, d in enumerate(drawings)}
+    return shown, "\n".join(f".{name} {{{style}}}" for style, name in classes.items())
+
+
+def _inline(drawing: Drawing, prefix: str, classes: dict[str, str]) -> str:
+    """One element, ids numbered `<prefix>-<n>`, styles as classes of the page, new ones added."""
+    root = read(drawing.svg)
+    ids = [e.get("id") for e in root.iter() if e.get("id")]
+    short = {f"#{old}": f"#{prefix}-{i}" for i, old in enumerate(ids)}
+    for element in root.iter():
+        for name, value in list(element.attrib.items()):
+            del element.attrib[name]
+            value = REFERENCE.sub(lambda m: short.get(m[0], m[0]), value)
+            if name == "id":
+                value = short[f"#{value}"][1:]
+            if name == "style" and "url(" not in value:
+                name, value = "class", classes.setdefault(_inks(value), f"s{len(classes)}")
+            element.set(name.removeprefix("xlink:"), value)
+    width, height = root.get("viewBox", "").split()[2:]
+    root.attrib = {
+        "role": "img",
+        "aria-labelledby": f"{drawing.name}-alt",
+        "viewBox": f"0 0 {width} {height}",
+    }
+    title = Element("title", {"id": f"{drawing.name}-alt"})
+    title.text = drawing.alt
+    root.insert(0, title)
+    return write(root)
+
+
+def _inks(style: str) -> str:
+    """A style with the page's colours and font."""
     for colour, ink in INKS.items():
-        text = text.replace(colour, f"var(--{ink})")
-    text = re.sub(r"font-family: [^;\"]+", "font-family: var(--sans)", text)
-    head, rest = text.split(">", 1)
-    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
-    assert size is not None
-    name = f'aria-labelledby="{drawing.name}-alt" viewBox="0 0 {size[1]} {size[2]}"'
-    alt = f'<title id="{drawing.name}-alt">{_escape(drawing.alt)}</title>'
-    return f'<svg role="img" {name}>{alt}{rest}'
+        style = style.replace(colour, f"var(--{ink})")
+    return re.sub(r"font-family:[^;]+", "font-family:var(--sans)", style)
 
 
 def slug(words: str) -> str:
@@ -70,14 +96,7 @@ def _svg(figure: Figure) -> str:
     with paper():
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = buffer.getvalue().replace("'DejaVu Sans'", FONT)
-    text = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text)
-    return re.sub(r"-?\d+\.\d{3,}", _rounded, text)
-
-
-def _rounded(match: re.Match[str]) -> str:
-    """Two decimals: a 36th of a point of 1/72 inch, invisible; halves the file."""
-    short = f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
-    return "0" if short == "-0" else short
+    return compact(re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", text))
 
 
 def _pdf(figure: Figure) -> bytes:
@@ -85,21 +104,3 @@ def _pdf(figure: Figure) -> bytes:
     with paper():
         FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
-
-
-def _short_ids(text: str, prefix: str) -> str:
-    """Drop ids that nothing refers to; number the others `<prefix>-<n>`."""
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    short: dict[str, str] = {}
-
-    def rename(match: re.Match[str]) -> str:
-        if match[1] not in used:
-            return ""
-        return f' id="{short.setdefault(match[1], f"{prefix}-{len(short)}")}"'
-
-    text = re.sub(r'\s+id="([^"]+)"', rename, text)
-    return re.sub(r'(url\(#|href="#)([^)"]+)', lambda m: m[1] + short.get(m[2], m[2]), text)
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,13 +1,21 @@
 """The page in a real browser: it sorts, filters, copies; no error, no request, no overflow."""
 
+import io
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.image import imread
 
-from tests.report.fake_study import Fake
+from daep_ray.report.compact import compact
+from daep_ray.report.page import compose
+from daep_ray.report.source import read
+from daep_ray.report.style import paper
+from tests.report.fake_study import Fake, make
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -187,3 +195,25 @@ def test_every_link_of_the_head_leads_to_its_section(tab: "Page") -> None:
 
 def _title(words: str) -> str:
     return {"Limits": "What this cannot show"}.get(words, words)
+
+
+def test_a_compact_figure_is_the_same_picture(browser: "Browser", tmp_path: Path) -> None:
+    """At three dots per pixel, beside matplotlib's own file."""
+    tab = browser.new_page(viewport={"width": 360, "height": 700}, device_scale_factor=3)
+
+    def picture(svg: str) -> np.ndarray:
+        tab.set_content(f"<style>body {{ margin: 0 }}</style>{svg[svg.index('<svg') :]}")
+        return np.asarray(imread(io.BytesIO(tab.screenshot())))[..., :3]
+
+    drawings = compose(read(make(tmp_path, Fake(modality="photometry", seeds=(0,))))).drawings
+    assert len(drawings) > 12
+    for drawing in drawings:
+        raw = io.StringIO()
+        with paper():
+            FigureCanvasSVG(drawing.figure).print_svg(raw)
+        before, after = picture(raw.getvalue()), picture(compact(raw.getvalue()))
+        is_ink = before.min(axis=2) < 0.9
+        is_other = np.abs(after - before).max(axis=2) > 0.5
+        assert is_ink.sum() > 5_000, drawing.name
+        assert is_other.sum() < 0.02 * is_ink.sum(), drawing.name
+    tab.close()

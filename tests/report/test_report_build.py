@@ -236,10 +236,22 @@ def test_every_figure_has_a_sentence_for_those_who_cannot_see_it(
 def test_figures_in_the_page_follow_light_and_dark(page_of: Callable[[Fake], Path]) -> None:
     """No colour is left in the page's figures that a variable does not give."""
     text = page_of(DESIGNS["photometry"]).read_text()
-    figures = re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL)
-    assert not [c for f in figures for c in re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", f)]
+    figures = re.findall(r"<svg .*?</svg>|^\.s\d+ .*?$", text, flags=re.DOTALL | re.MULTILINE)
+    assert not [c for f in figures for c in re.findall(r"(?:fill|stroke): ?(#[0-9a-f]{6})", f)]
     variables = set(re.findall(r"var\(--([\w-]+)\)", "".join(figures)))
+    assert {"daep", "vae", "ink", "grid"} <= variables
     assert variables <= set(re.findall(r"--([\w-]+):", text))
+
+
+def test_figures_in_the_page_cost_little(page_of: Callable[[Fake], Path]) -> None:
+    """No style, no region and no space is said in full for every mark."""
+    text = page_of(DESIGNS["photometry"]).read_text()
+    figures = "".join(re.findall(r"<svg .*?</svg>", text, flags=re.DOTALL))
+    num_elements = len(re.findall(r"<\w+", figures))
+    assert num_elements > 1500
+    assert "\n" not in re.sub(r"<t(ext|itle).*?</t\1>", "", figures, flags=re.DOTALL)
+    assert figures.count(' style="') < 0.01 * num_elements
+    assert len(figures) < 80 * num_elements
 
 
 def test_files_for_a_paper_keep_their_colours_and_have_no_date(
