@@ -61,11 +61,11 @@ def _inline(drawing: Drawing, prefix: str, classes: dict[str, str]) -> str:
     for element in root.iter():
         for name, value in list(element.attrib.items()):
             del element.attrib[name]
-            value = REFERENCE.sub(lambda m: short.get(m[0], m[0]), value)
+            value = _inks(REFERENCE.sub(lambda m: short.get(m[0], m[0]), value))
             if name == "id":
                 value = short[f"#{value}"][1:]
             if name == "style" and "url(" not in value:
-                name, value = "class", classes.setdefault(_inks(value), f"s{len(classes)}")
+                name, value = "class", classes.setdefault(value, f"s{len(classes)}")
             element.set(name.removeprefix("xlink:"), value)
     width, height = root.get("viewBox", "").split()[2:]
     root.attrib = {
@@ -80,7 +80,7 @@ def _inline(drawing: Drawing, prefix: str, classes: dict[str, str]) -> str:
 
 
 def _inks(style: str) -> str:
-    """A style with the page's colours and font."""
+    """An attribute with the page's colours and font."""
     for colour, ink in INKS.items():
         style = style.replace(colour, f"var(--{ink})")
     return re.sub(r"font-family:[^;]+", "font-family:var(--sans)", style)
