@@ -42,6 +42,11 @@ class Comparison:
     is_ranked: bool  # both have passed the learning gate
 
     @property
+    def is_flat(self) -> bool:
+        """Both do without the axis: what is said at one place holds at every other."""
+        return self.first.is_flat and self.second.is_flat
+
+    @property
     def relative(self) -> tuple[float, float, float]:
         """Difference and its interval as a share of the second's error."""
         d = self.difference

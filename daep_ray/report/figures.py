@@ -181,6 +181,9 @@ def _alt(what: str, lines: tuple[Line, ...], x: Abscissa, mean: float | None) ->
     parts = []
     for line in lines:
         first, last = line.points[0], line.points[-1]
+        if line.is_flat:
+            parts.append(f"{line.name} {significant(first.mean)} throughout")
+            continue
         parts.append(
             f"{line.name} {significant(first.mean)} at {x.label(first.x)}"
             + (f" to {significant(last.mean)} at {x.label(last.x)}" if last is not first else "")

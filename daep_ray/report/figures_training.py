@@ -61,18 +61,19 @@ def learning_figure(
     few = [line for line in shown if line.name in names] if len(shown) > MOST_LINES else shown
     looks = dict(zip([line.name for line in few], apart([a.model for a in few]), strict=True))
     words = {line.name: _labelled(evidence, line) for line in few}
-    room = [f"{line.name} {_short(line, p)}" for line in few for p in line.points]
+    room = [words[line.name](p) for line in few for p in line.configurations]
     figure, (ax,) = canvas(HEIGHT, right=label_room(room, 7.0, RIGHT))
     labels, said = [], []
     for line in shown:
         style = looks.get(line.name)
-        for point in line.points:
+        for point in line.configurations:
             own = _of(point, found)
             if not own:
                 continue
             mean = _average(own)
             end = float(mean.value[-1])
-            said.append(f"{line.name} at {evidence.x.label(point.x)} ends at {significant(end)}")
+            at = "" if line.is_flat else f" at {evidence.x.label(point.x)}"
+            said.append(f"{line.name}{at} ends at {significant(end)}")
             if style is None:
                 ax.plot(mean.seen, mean.value, color=COLOURS["mean"], lw=0.6, zorder=1)
                 continue
@@ -94,8 +95,8 @@ def learning_figure(
 
 
 def _labelled(evidence: Evidence, line: Line) -> Callable[[Point], str]:
-    """A line's words at a point: the place is left out where there is only one."""
-    if len(evidence.x.values) == 1 and len(line.points) == 1:
+    """A line's words at a point: the place is left out where there is only one, or none."""
+    if line.is_flat or (len(evidence.x.values) == 1 and len(line.points) == 1):
         return lambda point: line.name
     return lambda point: f"{line.name} {_short(line, point)}"
 
@@ -116,7 +117,7 @@ def loss_figure(
     figure, axes = canvas(max(HEIGHT, 0.95 * len(shown) + 0.7), [1.0] * len(shown), right=right)
     for ax, line in zip(axes, shown, strict=True):
         labels, style = [], look(line.model)
-        for point in line.points:
+        for point in line.configurations:
             for curve in _of(point, found):
                 ax.plot(curve.seen, curve.value, color=style.colour, alpha=0.8, lw=0.8)
             ends = [curve.value[-1] for curve in _of(point, found)]

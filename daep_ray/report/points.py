@@ -86,6 +86,16 @@ class Line:
     def is_reference(self) -> bool:
         return self.model in REFERENCES
 
+    @property
+    def is_flat(self) -> bool:
+        """One configuration at several places: the model does without the axis."""
+        return len(self.points) > 1 and len({p.cells for p in self.points}) == 1
+
+    @property
+    def configurations(self) -> tuple[Point, ...]:
+        """Its points, each configuration once."""
+        return self.points[:1] if self.is_flat else self.points
+
     def at(self, x: Any) -> list[Point]:
         return [p for p in self.points if p.x == x]
 

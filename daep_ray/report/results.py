@@ -284,7 +284,9 @@ def comparisons(evidence: Evidence) -> Grid:
     digits = decimals([c.difference.mean for c in found])
     columns = [
         text_column("pair", f"first {MINUS} second", [_pair(c) for c in found]),
-        text_column("x", evidence.x.title, [str(c.x) for c in found], "number"),
+        text_column(
+            "x", evidence.x.title, ["" if c.is_flat else str(c.x) for c in found], "number"
+        ),
     ]
     if _shapes_differ(found):
         columns.append(text_column("shape", SHAPE, [c.shape for c in found]))

@@ -223,5 +223,6 @@ def _estimates(study: Study, evidence: Evidence) -> list[str]:
                 found[estimate] = sum(own) / len(own)
         if len(found) == 3:
             said = [f"{significant(v)} as {k.replace('_', ' ')}" for k, v in found.items()]
-            return [f"At {evidence.x.label(point.x)}, {line.name}'s error is {listing(said)}."]
+            where = "" if line.is_flat else f"At {evidence.x.label(point.x)}, "
+            return [f"{where}{line.name}'s error is {listing(said)}."]
     return []

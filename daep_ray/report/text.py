@@ -173,7 +173,7 @@ def _winner(evidence: Evidence, first: Line, second: Line, all_: list[Comparison
     if len(all_) == 1:
         return (
             f"{winner.name} reconstructs better than {loser.name} at "
-            f"{evidence.x.label(all_[0].x)}: its error is {each[0]} lower"
+            f"{_places(evidence, all_)}: its error is {each[0]} lower"
         )
     by = " and by ".join(f"{each[i]} at {_place(evidence, all_[i])}" for i in (0, -1))
     # unranked sizes are not among `all_`
@@ -220,11 +220,15 @@ def _range(
 
 def _place(evidence: Evidence, c: Comparison) -> str:
     """The place, with the code's shape where several share it."""
+    if c.is_flat:
+        return _places(evidence, [c])
     same = [d for d in _of(evidence, c.first, c.second) if d.x == c.x]
     return evidence.x.label(c.x) + (f" ({c.shape})" if len(same) > 1 and c.shape else "")
 
 
 def _places(evidence: Evidence, found: list[Comparison]) -> str:
+    if all(c.is_flat for c in found):
+        return f"any {evidence.x.title}"
     values: list[Any] = list(dict.fromkeys(c.x for c in found))
     return evidence.x.labels(values)
 
@@ -293,7 +297,8 @@ def _unlearnt(evidence: Evidence) -> list[str]:
             places = evidence.x.labels(list(dict.fromkeys(p.x for p in failing)))
             best = max(evidence.below_mean(p) for p in failing)
             how = f"{percent(best)} below" if best >= 0 else f"{percent(-best)} above"
-            said.append(f"{line.name} at {places} (at best {how} the training mean)")
+            at = "" if line.is_flat else f" at {places}"
+            said.append(f"{line.name}{at} (at best {how} the training mean)")
     return [f"Not trained enough, and not ranked: {'; '.join(said)}."] if said else []
 
 
@@ -304,7 +309,9 @@ def _size(evidence: Evidence) -> str:
     parts = []
     for line in evidence.trained:
         first, last = line.points[0], line.points[-1]
-        if first.x != last.x:
+        if line.is_flat:
+            parts.append(f"{line.name}'s error is {significant(first.mean)}")
+        elif first.x != last.x:
             parts.append(
                 f"{line.name}'s error goes from {significant(first.mean)} at {first.x} to "
                 f"{significant(last.mean)} at {evidence.x.label(last.x)}"

@@ -59,7 +59,7 @@ def choices(study: Study, evidence: Evidence) -> list[Choice]:
                 continue
             seen.add(key)
             shape = f" ({point.shape})" if len(line.at(point.x)) > 1 and point.shape else ""
-            is_alone = len(evidence.x.values) == 1
+            is_alone = len(evidence.x.values) == 1 or line.is_flat
             name = line.name if is_alone else f"{line.name}, {evidence.x.label(point.x)}"
             found.append((line, point, name + shape, fmean(spent), floats))
     if len(found) < FEWEST_CONFIGURATIONS:

@@ -1,6 +1,7 @@
 """A model that does without the study's axis stands everywhere along it, and is compared there."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,10 @@ def test_every_place_is_compared_with_it_once(study: Study) -> None:
     ]
 
 
-def test_its_page_builds(folder: Path) -> None:
+def test_what_does_without_the_axis_stands_at_no_place_of_it(folder: Path) -> None:
     assert "mask ratio" in build(folder).read_text()
+    page = (folder / "report" / "report.md").read_text()
+    assert "daep at mask ratio" not in page
+    assert "daep, mask ratio" not in page
+    assert re.search(r"daep's error is [\d.]+;", page)  # beside maep's, which goes from to
+    assert "at any mask ratio" in page  # daep against PCA
