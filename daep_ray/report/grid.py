@@ -12,6 +12,7 @@ from daep_ray.report.numbers import DIGITS, decimals, fixed, percent
 from daep_ray.study.statistics import Interval
 
 DOES_NOT_APPLY = "\u2014"  # a reference has no draws: nothing is missing
+NOT_MEASURED = "not measured, or not finite"  # of what is done
 
 
 @dataclass(frozen=True)

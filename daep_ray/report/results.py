@@ -13,6 +13,7 @@ from daep_ray.evaluate import METRICS, Metric
 from daep_ray.report.evidence import METRIC, Comparison, Evidence
 from daep_ray.report.grid import (
     DOES_NOT_APPLY,
+    NOT_MEASURED,
     Column,
     Entry,
     Grid,
@@ -47,7 +48,7 @@ class Configuration:
     @property
     def why_missing(self) -> str:
         states = [c.state for c in self.cells if c.state != "done"]
-        return f"{states[0]}, see its training" if states else "not measured"
+        return f"{states[0]}, see its training" if states else NOT_MEASURED
 
 
 def configurations(study: Study, evidence: Evidence) -> list[Configuration]:

@@ -99,11 +99,12 @@ class Study:
         order = (estimate,) if estimate else PREFERENCE
         found: dict[str, tuple[int, float]] = {}
         for row in self.rows("metrics", modality=modality, metric=metric).to_pylist():
-            if row["estimate"] not in order or not row["count"] or row["sd"] is None:
+            sd = math.nan if row["sd"] is None else row["sd"]
+            if row["estimate"] not in order or not row["count"] or not math.isfinite(sd):
                 continue
             rank = order.index(row["estimate"])
             if row["cell"] not in found or rank < found[row["cell"]][0]:
-                found[row["cell"]] = (rank, row["sd"] / math.sqrt(row["count"]))
+                found[row["cell"]] = (rank, sd / math.sqrt(row["count"]))
         return {cell: error for cell, (_, error) in found.items()}
 
     def values(self, modality: str, metric: str, estimate: str | None = None) -> dict[str, float]:
@@ -111,11 +112,12 @@ class Study:
         order = (estimate,) if estimate else (*PREFERENCE, "probe")
         found: dict[str, tuple[int, float]] = {}
         for row in self.rows("metrics", modality=modality, metric=metric).to_pylist():
-            if row["estimate"] not in order or row["value"] is None or math.isnan(row["value"]):
+            value = math.nan if row["value"] is None else row["value"]
+            if row["estimate"] not in order or not math.isfinite(value):
                 continue
             rank = order.index(row["estimate"])
             if row["cell"] not in found or rank < found[row["cell"]][0]:
-                found[row["cell"]] = (rank, row["value"])
+                found[row["cell"]] = (rank, value)
         return {cell: value for cell, (_, value) in found.items()}
 
     def object_errors(self, modality: str, metric: str) -> dict[str, dict[str, float]]:
@@ -159,14 +161,22 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{str(path)!r} is no readable JSON ({error}): run the study again on the same --out"
         ) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{str(path)!r} is no JSON object: run the study again on the same --out")
+    return found
 
 
 def _cell(row: dict[str, Any]) -> Cell:
-    parsed = {key: json.loads(row[key] or "{}") for key in ("settings", "config")}
+    try:
+        parsed = {key: json.loads(row[key] or "{}") for key in ("settings", "config")}
+    except ValueError as error:
+        raise DataError(
+            f"the table 'cells' has settings that are no JSON ({error}): run the study again"
+        ) from None
     whole = {**row, **parsed, "reason": row["reason"] or "", "command": row["command"] or ""}
     return Cell(**{f.name: whole[f.name] for f in fields(Cell)})

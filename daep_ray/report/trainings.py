@@ -1,7 +1,15 @@
 """The table of every training, failed ones with their reason: what differs, and what it cost."""
 
 from daep_ray.report.evidence import METRIC, Evidence
-from daep_ray.report.grid import Column, Entry, Grid, missing, number_column, text_column
+from daep_ray.report.grid import (
+    NOT_MEASURED,
+    Column,
+    Entry,
+    Grid,
+    missing,
+    number_column,
+    text_column,
+)
 from daep_ray.report.points import varied
 from daep_ray.report.source import Cell, Study
 from daep_ray.report.style import title
@@ -48,7 +56,7 @@ def _axis_column(path: str, cells: list[Cell]) -> Column:
 
 
 def _why(cell: Cell) -> str:
-    return "not measured" if cell.state == "done" else cell.state
+    return NOT_MEASURED if cell.state == "done" else cell.state
 
 
 def _rate(cell: Cell) -> float | None:

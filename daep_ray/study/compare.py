@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 
 from daep_ray.errors import DataError
 from daep_ray.study import tables
-from daep_ray.study.statistics import Difference, Luck, holm, luck_of_seeds, paired_difference
+from daep_ray.study.statistics import (
+    FEWEST_OBJECTS,
+    Difference,
+    Luck,
+    holm,
+    luck_of_seeds,
+    paired_difference,
+)
 from daep_ray.study.summary import ESTIMATES, HEADLINE
 
 Configuration = tuple[str, int | None, str]  # model, floats, settings as JSON
@@ -73,7 +80,8 @@ def compare(first: Path, second: Path) -> Comparison:
     if not rows:
         raise DataError(
             f"{str(first)!r} and {str(second)!r} have no configuration with results of the same "
-            "seeds and objects in both: compare studies with the same models, axes and seeds"
+            "seeds and of two objects or more in both: compare studies with the same models, axes "
+            "and seeds"
         )
     corrected = holm([row.difference.p for row in rows])
     return Comparison(
@@ -93,6 +101,8 @@ def _read(out: Path) -> _Study:
         raise DataError(
             f"cannot read the design {str(path)!r} ({error}): give the folder that a study wrote"
         ) from None
+    if not isinstance(spec, dict):
+        raise DataError(f"{str(path)!r} is no design: give the folder that a study wrote")
     objects = tables.read(out, "objects")
     objects = objects.filter(pc.equal(objects["metric"], HEADLINE))
     errors: dict[tuple[str, str, Configuration], Errors] = {}
@@ -166,7 +176,7 @@ def _row(
     place = (modality, estimate, configuration)
     first, second = a.errors[place], b.errors[place]
     common = sorted(first.keys() & second.keys())
-    if not common:
+    if len({object_id for _, object_id in common}) < FEWEST_OBJECTS:
         return None
     model, num_floats, settings = configuration
     return Row(

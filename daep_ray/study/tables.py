@@ -160,7 +160,7 @@ def read(out: Path, name: str) -> pa.Table:
     """A table of the study in `out`; empty if the study has written none of that name.
 
     Raises:
-        DataError: no study there, or a broken file.
+        DataError: no study there, a broken file, or another table than a study's.
     """
     path = out / "tables" / f"{name}.parquet"
     if not (out / "tables" / "cells.parquet").is_file():
@@ -168,9 +168,16 @@ def read(out: Path, name: str) -> pa.Table:
     if not path.is_file():
         return merge(name, [])
     try:
-        return pq.read_table(path)
+        found = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read {path} ({error}): run the study again") from error
+    lacking = [column for column in SCHEMAS[name].names if column not in found.column_names]
+    if lacking:
+        raise DataError(
+            f"{path} is no table of a study's {name} (it has no {', '.join(lacking)}): give the "
+            "folder that a study wrote (--out)"
+        )
+    return found
 
 
 def read_all(out: Path) -> dict[str, pa.Table]:

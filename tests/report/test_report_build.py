@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -13,6 +14,8 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from daep_ray.errors import DataError, StorageError
@@ -278,11 +281,37 @@ def test_a_cut_table_is_refused_in_a_sentence(tmp_path: Path) -> None:
         build(out)
 
 
-def test_a_broken_spec_is_refused_in_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["cells", "metrics", "codes"])
+def test_a_table_of_something_else_is_refused_in_a_sentence(name: str, tmp_path: Path) -> None:
     out = make(tmp_path, Fake(seeds=(0,)))
-    (out / "spec.json").write_text('{"name": ')
-    with pytest.raises(DataError, match=r"spec\.json"):
+    pq.write_table(pa.table({"a": [1]}), out / "tables" / f"{name}.parquet")
+    with pytest.raises(
+        DataError, match=rf"{name}\.parquet is no table of a study's {name} \(it has"
+    ):
         build(out)
+
+
+@pytest.mark.parametrize("content", ['{"name": ', "[]", "null"])
+@pytest.mark.parametrize("name", ["spec.json", "run.json"])
+def test_a_broken_design_is_refused_in_a_sentence(name: str, content: str, tmp_path: Path) -> None:
+    out = make(tmp_path, Fake(seeds=(0,)))
+    (out / name).write_text(content)
+    with pytest.raises(DataError, match=re.escape(name)) as caught:
+        build(out)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_infinite_error_is_missing(tmp_path: Path) -> None:
+    """It is no error that can be drawn, or ranked."""
+    out = make(tmp_path, Fake(seeds=(0,)))
+    rows = tables.read(out, "metrics").to_pylist()
+    first = rows[0]["cell"]
+    changed = [
+        r | ({"value": math.inf, "sd": math.inf} if r["cell"] == first else {}) for r in rows
+    ]
+    tables.write(out / "tables", {"metrics": tables.from_rows("metrics", changed)})
+    assert "missing: not measured, or not finite" in build(out).read_text()
+    assert "16 and 64 floats" in compose(read(out)).answer.sentence  # 4 is not there to compare
 
 
 def test_a_report_needs_no_spec_and_no_run(tmp_path: Path) -> None:
