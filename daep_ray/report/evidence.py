@@ -12,6 +12,7 @@ from typing import Any
 from daep_ray.report.points import Abscissa, Line, Point, abscissa, flat, lines
 from daep_ray.report.source import GP, MEAN, PCA, Study
 from daep_ray.study.statistics import (
+    FEWEST_OBJECTS,
     GATE_MARGIN,
     Difference,
     Luck,
@@ -222,7 +223,7 @@ def _compare(
     errors: Errors,
     luck: Luck | None,
 ) -> Comparison | None:
-    """None where the second has nothing at this place."""
+    """None where the second has nothing at this place, or only one object to be paired by."""
     others = [q for q in second.at(point.x) if second.is_reference or q.shape == point.shape]
     if not others:
         return None
@@ -234,7 +235,7 @@ def _compare(
     else:
         b = _by_seed(other, errors)
     common = a.keys() & b.keys()
-    if not common:
+    if len({object_id for _, object_id in common}) < FEWEST_OBJECTS:
         return None
     return Comparison(
         first=first,

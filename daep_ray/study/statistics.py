@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+FEWEST_OBJECTS = 2  # of a paired difference: one alone says nothing of others
 GATE_MARGIN = 0.2  # a model must beat the training mean by this share to be ranked
 
 
@@ -126,6 +127,7 @@ def paired_difference(
     of the sum (Satterthwaite 1946): `luck` is that of the difference, pooled over configurations;
     without it, what these seeds tell alone, which two hardly do. With one seed nothing is known of
     luck and the interval covers new objects only: another training may come out different.
+    One object alone says nothing of others: NaN.
 
     With no effect p is below 0.05 in 3 to 7 % of simulated comparisons (400 each, 2 to 5 seeds,
     luck of 0 to 6 times the objects' standard error, pooled over 4 to 12 configurations).
@@ -133,8 +135,9 @@ def paired_difference(
     pairs = model.keys() & control.keys()
     a, b = _crossed({k: model[k] for k in pairs}), _crossed({k: control[k] for k in pairs})
     num_seeds, num_objects = a.shape
-    if not num_objects:
-        return Difference(math.nan, math.nan, math.nan, math.nan, math.nan, 0, num_seeds)
+    if num_objects < FEWEST_OBJECTS:
+        unknown = (math.nan,) * 5
+        return Difference(*unknown, num_objects, num_seeds)
     per_object = (a - b).mean(axis=0)
     mean = float(per_object.mean())
     draws = _bootstrap(per_object, num_draws, np.random.default_rng(seed))
@@ -177,7 +180,7 @@ def _standard_error(per_object: np.ndarray, luck: Luck, num_seeds: int) -> tuple
     The luck's own uncertainty is that of `square`: its degrees of freedom are the few ones.
     """
     num_objects = len(per_object)
-    of_objects = float(per_object.var(ddof=1)) / num_objects if num_objects > 1 else 0.0
+    of_objects = float(per_object.var(ddof=1)) / num_objects
     of_seeds = luck.variance / num_seeds
     total = of_objects + of_seeds
     if of_seeds <= 0:

@@ -54,6 +54,12 @@ def test_different_winners_at_different_sizes_are_both_named(tmp_path: Path) -> 
     assert "higher than VAE's at 4 floats; training daep takes" in after
 
 
+def test_one_test_object_ranks_nobody(tmp_path: Path) -> None:
+    study, evidence = read(tmp_path, Fake(num_test=1))
+    assert evidence.comparisons == ()
+    assert text.answer(study, evidence).kind == "none"
+
+
 def test_equal_models_tie(tmp_path: Path) -> None:
     # the same seed of the same model under another name has the same errors but for luck
     found = answer(tmp_path, Fake(gain={"vae": 0.872 * 16**-0.02}, sizes=((4, 4),)))

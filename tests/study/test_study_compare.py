@@ -113,6 +113,13 @@ def test_nothing_in_common_is_refused(first: Path, second: Path) -> None:
         compare(first, second)
 
 
+def test_one_object_in_common_is_none(first: Path, second: Path) -> None:
+    kept = tables.read(second, "objects")["object_id"][0].as_py()
+    change(second, "objects", lambda row: row if row["object_id"] == kept else None)
+    with pytest.raises(DataError, match="of two objects or more in both"):
+        compare(first, second)
+
+
 def test_the_command_prints_one_table(first: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(app, ["study", "compare", str(first), str(first)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -113,6 +113,14 @@ def test_only_pairs_that_both_have_count() -> None:
     assert math.isnan(paired_difference(model, {}).mean)
 
 
+@pytest.mark.parametrize("num_seeds", [1, 3])
+def test_one_object_alone_tells_nothing_of_others(num_seeds: int) -> None:
+    """However far apart the two are on it."""
+    found = paired_difference(errors(np.zeros((num_seeds, 1))), errors(np.ones((num_seeds, 1))))
+    assert (found.num_objects, found.num_seeds) == (1, num_seeds)
+    assert all(map(math.isnan, (found.mean, found.low, found.high, found.p)))
+
+
 def test_a_bootstrap_is_repeatable_and_says_how_small_p_can_be() -> None:
     rng = np.random.default_rng(3)
     a, b = errors(rng.random((1, 50))), errors(rng.random((1, 50)) + 5)
