@@ -1,17 +1,28 @@
 """Numbers, clusters and a network told from codes, against scikit-learn by hand and known codes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import torch
 from scipy.special import comb
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
 from daep_ray.errors import ConfigError
 from daep_ray.evaluate.clusters import clusters
 from daep_ray.evaluate.codes import encoded_samples, measured_splits
-from daep_ray.evaluate.probe import Coded, Score, network, probe, splits
+from daep_ray.evaluate.probe import (
+    Classifier,
+    Coded,
+    Score,
+    linear,
+    network,
+    probe,
+    splits,
+    told,
+)
 from daep_ray.evaluate.ridge import PENALTY, ridge_probe
 from daep_ray.evaluate.run import evaluate, evaluate_reference
 from daep_ray.shards.read import ShardFolder
@@ -258,3 +269,52 @@ def test_a_code_that_is_no_number_is_refused_by_name(
     lost = folder.labels().filter(pc.field("split") == "test")["sample_id"][3].as_py()
     with pytest.raises(ConfigError, match=f"code of sample '{lost}' is not finite"):
         encoded_samples(encode, folder, fitted, ("photometry",), ("test",), 500)
+
+
+def test_the_network_minimises_the_loss_of_the_linear_probe() -> None:
+    """Summed cross-entropy, every object weighing 1, and half of the weights' squares, over codes
+    standardised on the fit part: another optimiser, from where each probe ended, gains nothing."""
+    rng = np.random.default_rng(6)
+    owners = np.repeat(np.arange(80), rng.integers(1, 4, 80))
+    kinds = rng.integers(0, 3, 80)[owners]
+    codes = rng.normal(size=(len(owners), 2)) * [1, 50] + 1.5 * kinds[:, None]
+    ids = np.array([f"o{i:03d}" for i in owners])
+    coded = Coded(ids, ids, np.array(["a", "b", "c"])[kinds], codes)
+    ((fit, _),) = splits(coded, 1)
+    weight = np.array([1 / (ids == name).sum() for name in ids[fit]])
+    mean = np.average(codes[fit], axis=0, weights=weight)
+    sd = np.sqrt(np.average((codes[fit] - mean) ** 2, axis=0, weights=weight))
+    x, truth = torch.tensor((codes[fit] - mean) / sd), torch.tensor(kinds[fit])
+
+    def loss(matrices: list[torch.Tensor], shifts: list[torch.Tensor]) -> torch.Tensor:
+        told = x
+        for i, (matrix, shift) in enumerate(zip(matrices, shifts, strict=True)):
+            told = (told.relu() if i else told) @ matrix + shift
+        losses = torch.nn.functional.cross_entropy(told, truth, reduction="none")
+        penalty = sum(((m**2).sum() for m in matrices), torch.zeros(()))
+        return (torch.tensor(weight) * losses).sum() + penalty / 2
+
+    bent, line = (fitted_on_the_first_split(coded, maker) for maker in (network, linear))
+    found = []
+    for weights, biases in (
+        (bent.coefs_, bent.intercepts_),
+        ([line.coef_.T.copy()], [line.intercept_]),
+    ):
+        matrices, shifts = (
+            [torch.tensor(w, requires_grad=True) for w in some] for some in (weights, biases)
+        )
+        optimiser = torch.optim.Adam([*matrices, *shifts], lr=1e-3)
+        found.append(float(loss(matrices, shifts).detach()))
+        for _ in range(300):
+            optimiser.zero_grad()
+            loss(matrices, shifts).backward()
+            optimiser.step()
+        assert float(loss(matrices, shifts).detach()) > 0.999 * found[-1]
+    assert bent.loss_ * weight.sum() == pytest.approx(found[0], rel=1e-9)
+    assert found[0] < found[1]
+
+
+def fitted_on_the_first_split(coded: Coded, maker: Callable[[], Classifier]) -> Classifier:
+    made = maker()
+    assert len(told(coded, 1, lambda: made)) == 1
+    return made
