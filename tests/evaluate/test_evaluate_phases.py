@@ -62,6 +62,23 @@ def tables(shards: ShardFolder, model: Trained) -> Tables:
     return evaluate(model, shards, SETTINGS.model_copy(update={"split": "train"}))
 
 
+def of_draws(name: str, draws: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Coverage, width and CRPS at every measurement, from numpy's quantiles and all pairs."""
+    ordered, num = np.sort(draws, axis=0), len(draws)
+    pairs = np.abs(draws[:, None] - draws[None]).sum((0, 1)) / (num * (num - 1))
+    found = {f"crps {name}": np.abs(draws - truth).mean(0) - pairs / 2}
+    for level in (50, 68, 90, 95):
+        low, high = np.quantile(draws, [0.5 - level / 200, 0.5 + level / 200], axis=0)
+        found[f"width_{level} {name}"] = high - low
+        place, weight = divmod((num - 1) * (1 - level / 100) / 2, 1)
+        inside = [
+            (ordered[j] <= truth) & (truth <= ordered[num - 1 - j])
+            for j in (int(place), int(place) + 1)
+        ]
+        found[f"coverage_{level} {name}"] = (1 - weight) * inside[0] + weight * inside[1]
+    return found
+
+
 @pytest.fixture(scope="module")
 @torch.inference_mode()
 def points(shards: ShardFolder, model: Trained) -> pd.DataFrame:
@@ -94,6 +111,10 @@ def points(shards: ShardFolder, model: Trained) -> pd.DataFrame:
                             for k, v in told.items()
                         },
                         **{f"signed {k}": (v - flats[m].value).mean(0) for k, v in told.items()},
+                        **of_draws("draws", estimates[m]["one_draw"], flats[m].value),
+                        **of_draws(
+                            f"from_{other}", estimates[m][f"draws_from_{other}"], flats[m].value
+                        ),
                     }
                 )
             )
@@ -136,6 +157,46 @@ def test_coverage_and_width_are_told_by_phase_with_their_target(tables: Tables) 
         assert {"coverage_50", "width_95", "crps"} <= set(mine)
         assert mine["coverage_90"]["target"] == pytest.approx(0.9 * 3 / 5)
         assert mine["width_90"]["target"] is None
+
+
+@pytest.mark.parametrize("estimate", ["draws", "from_photometry"])
+def test_intervals_by_phase_are_those_of_the_measurements(
+    tables: Tables, points: pd.DataFrame, estimate: str
+) -> None:
+    """Every level in every bin: over a spectrum, over an object's spectra, over objects."""
+    frame = points[points.modality == "spectrum"]
+    frame = frame[frame.has_other] if estimate.startswith("from_") else frame
+    rows = [r for r in tables["calibration"].to_pylist() if r["axis"] == "phase"]
+    rows = [r for r in rows if r["estimate"] == estimate and "error" not in r["metric"]]
+    assert len({r["low"] for r in rows}) >= 3
+    assert len({r["metric"] for r in rows}) == 4 + 4 + 1
+    for row in rows:
+        inside = frame[(frame.phase >= row["low"]) & (frame.phase < row["high"])]
+        of_sample = inside.groupby(["object", "sample"])[f"{row['metric']} {estimate}"].mean()
+        of_object = of_sample.groupby("object").mean()
+        assert row["count"] == len(of_object)
+        # another packing of float32 sums moves a truth at an interval's very end
+        assert row["value"] == pytest.approx(of_object.mean(), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("modality", NAMES)
+@pytest.mark.parametrize("source", ["all", "other"])
+def test_intervals_by_position_are_of_the_samples_that_can_be_told(
+    tables: Tables, points: pd.DataFrame, modality: str, source: str
+) -> None:
+    """Against wavelength and time, both ways: the bins together hold every measurement once."""
+    other = next(n for n in NAMES if n != modality)
+    estimate = "draws" if source == "all" else f"from_{other}"
+    frame = points[points.modality == modality]
+    frame = frame if source == "all" else frame[frame.has_other]
+    rows = tables["calibration"].to_pylist()
+    place = (modality, "position", estimate)
+    rows = [r for r in rows if (r["modality"], r["axis"], r["estimate"]) == place]
+    for metric in ("coverage_50", "coverage_95", "width_68", "crps"):
+        mine = [r for r in rows if r["metric"] == metric]
+        assert sum(r["count"] for r in mine) == len(frame)
+        total = sum(r["value"] * r["count"] for r in mine) / len(frame)
+        assert total == pytest.approx(frame[f"{metric} {estimate}"].mean(), rel=1e-3)
 
 
 @pytest.mark.parametrize("estimate", ["one_draw", "mean_of_draws", "from_spectrum"])
@@ -200,5 +261,6 @@ def test_phases_come_back_in_days(shards: ShardFolder, model: Trained) -> None:
     flats = model.fitted.apply(table, NAMES)
     phases = phases_of(model.fitted, "spectrum", flats["spectrum"])
     raw = np.array(table["spectrum.phase"].to_pylist(), float)
+    assert phases is not None
     np.testing.assert_allclose(phases, raw, atol=1e-9)
     assert phases_of(model.fitted, "photometry", flats["photometry"]) is None
