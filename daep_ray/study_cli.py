@@ -248,8 +248,9 @@ def _design(
 
 
 def _where_time_went(cells: Any) -> str:
-    """`training 81 %, evaluation 15 %, Ray 4 %`; a training shared by cells counts once."""
-    rows = [row for row in cells.to_pylist() if row["state"] == "done"]
+    """`training 81 %, evaluation 15 %, Ray 4 %`; a training shared by cells counts once, one that
+    was stopped or failed with what it took until then."""
+    rows = cells.to_pylist()
     once = {row["training"]: row for row in rows}.values()
     seconds = {
         "training": sum(row["seconds_training"] or 0 for row in once),

@@ -48,8 +48,9 @@ def costs(study: Study) -> Grid | None:
 
 
 def sentence(study: Study) -> str:
-    """`1 training and 60 evaluations: 45 s and 2 min in all, 45 s and 2.1 s each.`"""
-    done = [row for row in study.tables["ledger"].to_pylist() if row["state"] == "done"]
+    """`1 training took 45 s; 60 evaluations took 2 min 6 s, 2.1 s each.`"""
+    rows = study.tables["ledger"].to_pylist()
+    done = [row for row in rows if row["state"] == "done"]
     found = []
     for what in ("training", "evaluation"):
         own = [row["seconds"] for row in done if row["what"] == what]
@@ -58,13 +59,19 @@ def sentence(study: Study) -> str:
             each = f"{significant(sum(own) / len(own))}{NARROW}s each" if len(own) > 1 else ""
             took = f"took {duration(sum(own))}"
             found.append(" ".join(filter(None, [count, took])) + (f", {each}" if each else ""))
+    for state, words in {"stopped": "stopped early", "failed": "that failed"}.items():
+        lost = [r for r in rows if (r["what"], r["state"]) == ("training", state)]
+        if spent := sum(row["seconds"] or 0.0 for row in lost):
+            count = f"{whole(len(lost))} training{'s' if len(lost) > 1 else ''} {words}"
+            found.append(f"{count} took {duration(spent)}")
     return f"{'; '.join(found)}." if found else ""
 
 
 def _note() -> str:
     return (
         "A training that several evaluations share is counted once, one that an earlier study made "
-        "with what it took then. Operations are those of matrix products, counted from the "
+        "with what it took then; one that was stopped or failed, with what it took until then. "
+        "Operations are those of matrix products, counted from the "
         "settings, in TFLOP (10\u00b9\u00b2); of references they are not counted. Memory is the "
         "most that one process held."
     )
@@ -93,7 +100,9 @@ def _sum(
 
 
 def _mean(key: str, name: str, groups: Sequence[Sequence[Row]]) -> Column:
-    values = [_of(group, "seconds", lambda found: sum(found) / len(found)) for group in groups]
+    """Over those that came to their end, where any did."""
+    ended = [[row for row in group if row["state"] == "done"] or group for group in groups]
+    values = [_of(group, "seconds", lambda found: sum(found) / len(found)) for group in ended]
     return number_column(key, name, values, "s")
 
 

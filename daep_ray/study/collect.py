@@ -67,6 +67,7 @@ def _row(
         "command": commands.get(cell.training, ""),
     }
     if not store.has(cell):
+        row |= {} if cell.is_reference else _spent(store, cell.training)
         if cell.training in stopped:
             return row | {"state": "stopped", "reason": stopped[cell.training]}
         reason = store.failure(cell.training)
@@ -78,6 +79,14 @@ def _row(
         "seconds_ray": store.seconds_ray(cell.training),
         **vars(store.facts(cell)),
     }
+
+
+def _spent(store: Store, training: str) -> dict[str, Any]:
+    """What a training without a result has seen and taken, as far as its curve tells."""
+    curve = store.curve(training)
+    if not curve:
+        return {}
+    return {"num_objects": curve[-1]["num_objects"], "seconds_training": curve[-1]["seconds"]}
 
 
 def _curves(cells: Sequence[Cell], store: Store) -> pa.Table:

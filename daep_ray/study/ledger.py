@@ -4,9 +4,10 @@ In: the cells, the store, the shards. Out: the table `ledger`, a row per trainin
 evaluation: samples, tokens and floating point operations, which are counted from the settings and
 the same wherever it ran; seconds, GPU-seconds and peak memory, which were measured. A training that
 several evaluations share has one row, and one that an earlier study made costs what it cost then.
+One that was stopped early, or failed, has cost what its learning curve tells.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -22,19 +23,28 @@ from daep_ray.study.work import Amount, Work
 Row = dict[str, Any]
 
 
-def ledger(cells: Sequence[Cell], store: Store, shards: ShardFolder) -> pa.Table:
-    """The table, in the design's order: each training before its evaluations."""
+def ledger(
+    cells: Sequence[Cell], store: Store, shards: ShardFolder, stopped: Collection[str] = ()
+) -> pa.Table:
+    """The table, in the design's order: each training before its evaluations.
+
+    `stopped` are the fingerprints of trainings that a scheduler stopped early.
+    """
     work = Work(shards)
-    rows = [row for trial in trials(cells) for row in _of_trial(trial, store, work)]
+    rows: list[Row] = []
+    for trial in trials(cells):
+        lost = "missing" if store.failure(trial.training) is None else "failed"
+        lost = "stopped" if trial.training in stopped else lost
+        rows += _of_trial(trial, store, work, lost)
     return tables.from_rows("ledger", rows)
 
 
-def _of_trial(trial: Trial, store: Store, work: Work) -> Iterator[Row]:
+def _of_trial(trial: Trial, store: Store, work: Work, lost: str) -> Iterator[Row]:
+    """`lost` is the state of what has no result."""
     done = [cell for cell in trial.cells if store.has(cell)]
-    lost = "missing" if store.failure(trial.training) is None else "failed"
     if not trial.cells[0].is_reference:
         row = _named(trial.cells[0], "training", "done" if done else lost)
-        yield row | (_training(done[0], store, work) if done else _lost(trial, store))
+        yield row | (_training(done[0], store, work) if done else _lost(trial, store, work))
     for cell in trial.cells:
         row = _named(cell, "evaluation", "done" if cell in done else lost)
         yield row | ({"cell": cell.id, **_evaluation(cell, store, work)} if cell in done else {})
@@ -58,10 +68,16 @@ def _training(cell: Cell, store: Store, work: Work) -> Row:
     }
 
 
-def _lost(trial: Trial, store: Store) -> Row:
+def _lost(trial: Trial, store: Store, work: Work) -> Row:
     """What a training without a result took, as far as its curve tells."""
     curve = store.curve(trial.training)
-    return {"seconds": curve[-1]["seconds"] if curve else None}
+    if not curve:
+        return {}
+    seen = int(curve[-1]["num_objects"])
+    return {
+        **_counted(lambda: work.training(trial.config, seen)),
+        "seconds": curve[-1]["seconds"],
+    }
 
 
 def _evaluation(cell: Cell, store: Store, work: Work) -> Row:

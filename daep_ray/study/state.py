@@ -100,11 +100,11 @@ class Study:
 
     def write_tables(self) -> dict[str, pa.Table]:
         """Write OUT/tables: what there is, and what is missing."""
-        design = self.design()
-        costs = {"ledger": ledger(design, self.store, self.shards)}
+        design, stopped = self.design(), self.stopped()
+        costs = {"ledger": ledger(design, self.store, self.shards, stopped)}
         tables.write(self.out / "tables", costs)
         how = commands(self.spec, design, self.shards.manifest, self.data)
-        return collect(design, self.store, self.out, how, self.stopped()) | costs
+        return collect(design, self.store, self.out, how, stopped) | costs
 
     def trainings(self) -> list[Training]:
         """What there is of each training, finished or not; those that ended first come first

@@ -40,7 +40,7 @@ CELLS = pa.schema(
         ("settings", pa.string()),  # JSON {path: value} of the axes
         ("state", pa.string()),  # done, failed, missing, stopped (early, by a scheduler)
         ("reason", pa.string()),  # why it is not done, one sentence; else empty
-        ("num_objects", pa.int64()),  # seen in training
+        ("num_objects", pa.int64()),  # seen in training; if it was stopped or failed, so far
         ("num_steps", pa.int64()),
         ("num_parameters", pa.int64()),
         ("seconds_training", pa.float64()),
@@ -67,7 +67,7 @@ LEDGER = pa.schema(
         ("what", pa.string()),  # training, evaluation
         ("model", pa.string()),
         ("seed", pa.int64()),  # null: a reference
-        ("state", pa.string()),  # done, failed, missing
+        ("state", pa.string()),  # as of the cell
         ("num_objects", pa.int64()),  # samples seen in training, or measured
         ("num_tokens", pa.int64()),  # their measurements
         ("flop", pa.float64()),  # of matrix products, counted from the settings; null: a reference

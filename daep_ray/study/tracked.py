@@ -82,7 +82,7 @@ def _training(cells: list[dict[str, Any]], curve: tuple[Point, ...]) -> Training
         settings=shared,
         state=worst["state"],
         reason=worst["reason"],
-        seconds=worst["seconds_training"],
+        seconds=worst["seconds_training"] if worst["state"] == "done" else None,
         curve=curve,
     )
 

@@ -78,9 +78,16 @@ def test_what_has_no_result_is_counted_and_what_was_not_noted_says_so(tmp_path: 
         row("training", "maep", seconds=None, **lost),
         row("evaluation", "maep", seconds=None, **lost),
     ]
-    grid = costs(study_with(tmp_path, rows))
+    early = {**lost, "state": "stopped", "num_objects": 2, "flop": 1e11}
+    rows.append(row("training", "vae", seconds=4.0, **early))
+    study = study_with(tmp_path, rows)
+    grid = costs(study)
     assert grid is not None
-    assert shown(grid, "trainings") == ["1", "0 of 1", "1 of 2"]
+    assert shown(grid, "trainings") == ["1 of 2", "0 of 1", "1 of 3"]
+    assert shown(grid, "objects")[0] == "7"
+    assert shown(grid, "seconds")[0] == "15"
+    assert shown(grid, "seconds_training")[0] == "10.0"  # of one that came to its end
+    assert sentence(study).endswith(f"; 1 training stopped early took 4{NARROW}s.")
     assert shown(grid, "seconds")[1] == "missing: no result"
     assert shown(grid, "memory")[0] == "missing: an older store has not noted it"
     assert shown(grid, "seconds_gpu")[1] == "missing: no result"

@@ -87,8 +87,15 @@ def test_what_failed_and_what_is_missing_keep_their_rows(
     curve = store.training(design[0].training) / "metrics.jsonl"
     curve.write_text('{"num_objects": 10, "seconds": 2.5, "train/loss": 1.0}\n')
     training, *measured, _ = ledger(design, store, shards).to_pylist()
-    assert (training["state"], training["seconds"], training["flop"]) == ("failed", 2.5, None)
+    assert (training["state"], training["seconds"], training["num_objects"]) == ("failed", 2.5, 10)
+    assert training["flop"] == Work(shards).training(design[0].config, 10).flop > 0
     assert {r["state"] for r in measured} == {"failed"}
+    # a scheduler stopped it, so nothing is missing
+    stopped = ledger(design, store, shards, {design[0].training}).to_pylist()
+    assert [r["state"] for r in stopped] == ["stopped"] * 4 + ["missing"]
+    assert {k: v for k, v in stopped[0].items() if k != "state"} == {
+        k: v for k, v in training.items() if k != "state"
+    }
 
 
 FACTS = Facts(100, 10, 5, 20.0, 1.0, 4.0)

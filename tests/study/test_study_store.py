@@ -16,6 +16,7 @@ from daep_ray.study.collect import collect
 from daep_ray.study.spec import Cell, StudySpec, cells
 from daep_ray.study.store import Facts, Store
 from daep_ray.study.summary import as_text, headline, summary
+from daep_ray.study.tracked import trainings
 
 FACTS = Facts(1000, 10, 99, 5.0, 0.5, 2.0)
 
@@ -181,11 +182,16 @@ def test_what_was_stopped_early_is_neither_done_nor_failed(
     store, design = Store(tmp_path / "store"), cells(spec, manifest)
     fill(store, design[1:-3], daep=0.7, vae=0.75)
     why = {c.training: "stopped at 40 objects: too bad" for c in design[:2]}
+    curve = store.training(design[0].training) / "metrics.jsonl"
+    curve.parent.mkdir(parents=True)
+    curve.write_text('{"num_objects": 40, "seconds": 2.5, "train/loss": 1.0}\n')
     found = collect(design, store, tmp_path / "out", {}, why)
     rows = found["cells"].to_pylist()
     told = [(r["state"], r["reason"]) for r in rows[:2]]
     # what another study has finished is done, whatever this one thought of it
     assert told == [("stopped", why[design[0].training]), ("done", "")]
+    assert (rows[0]["num_objects"], rows[0]["seconds_training"]) == (40, 2.5)  # what it has cost
+    assert trainings(found)[0].seconds is None  # it is no cost of a training
     shown = {(r.model, r.num_floats): r for r in summary(found)}
     assert (shown["daep", 2].num_stopped, shown["daep", 2].num_failed) == (1, 0)
     assert shown["daep", 2].error.count == 1
