@@ -88,7 +88,8 @@ def probe_dots(name: str, evidence: Evidence) -> Drawing:
     ax, majority = _canvas(rows), evidence.majority
     ends = [v for r in rows for v in (r.low, r.high)] + ([] if majority is None else [majority])
     room = max(0.06 * (max(ends) - min(ends)), 0.01)
-    ax.set_xlim(max(0.0, min(ends) - room), min(1.0, max(ends) + room))
+    # a little beyond 100 %, so that a mark there is whole
+    ax.set_xlim(max(0.0, min(ends) - room), min(1.0 + 0.3 * room, max(ends) + room))
     if majority is not None:
         style = look("mean")
         ax.axvline(majority, color=style.colour, ls=style.dash, lw=1.1, zorder=1)

@@ -12,7 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from daep_ray.report.chosen import Chosen
-from daep_ray.report.marks import KEY_ROW, canvas, corner, key, key_rows, thousands
+from daep_ray.report.marks import (
+    KEY_ROW,
+    canvas,
+    corner,
+    in_power,
+    key,
+    key_rows,
+    power_of,
+    thousands,
+)
 from daep_ray.report.numbers import listing, significant
 from daep_ray.report.source import Cell, Study
 from daep_ray.report.style import COLOURS, COLUMN, on_paper
@@ -97,7 +106,11 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
         _panel(ax, example, cells, category, chosen)
     _residuals(axes[-1], example, cells, panels, chosen)
     axes[-1].set_xlabel(units["position"])
-    middles = {units["value"]: 0.5 + RESIDUAL / 2 / height, "residual": _middle(axes[-1])}
+    power = power_of(max(abs(end) for ax in axes[:-1] for end in ax.get_ylim()))
+    for ax in axes:
+        ax.yaxis.set_major_formatter(thousands(power))
+    value = in_power(units["value"], power)
+    middles = {value: 0.5 + RESIDUAL / 2 / height, "residual": _middle(axes[-1])}
     for words, middle in middles.items():
         figure.text(0.01, middle, words, rotation=90, va="center")
     label = f", {example.label}" if example.label else ""
@@ -139,7 +152,6 @@ def _panel(ax: Axes, example: Example, cells: list[Cell], category: str, chosen:
     ax.set_ylim(*_limits(example, cells, category))
     if category:
         ax.yaxis.set_major_locator(MaxNLocator(3))
-    ax.yaxis.set_major_formatter(thousands())
 
 
 def _draw_data(ax: Axes, data: dict[str, np.ndarray]) -> None:
@@ -174,7 +186,6 @@ def _residuals(
     high = 1.1 * float(np.quantile(np.abs(np.concatenate(spread)), 0.99)) or 1.0
     ax.set_ylim(-high, high)
     ax.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
-    ax.yaxis.set_major_formatter(thousands())
 
 
 def _limits(example: Example, cells: list[Cell], category: str) -> tuple[float, float]:

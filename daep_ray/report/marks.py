@@ -1,5 +1,6 @@
 """Small things that several figures draw: axes, line-end labels that do not overlap, bands."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from daep_ray.report.style import COLOURS, COLUMN, paper
 
 WIDEST = 18  # characters of a label's line
 KEY_ROW = 0.16  # inches
+RAISED = str.maketrans(
+    "0123456789-", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b"
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Label:
     colour: str
 
 
-def _thousands(value: float, _: int | None = None) -> str:
+def _thousands(value: float) -> str:
     """`96k`, `1.5M`: a tick that leaves room for its axis' name."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= 10 * size or (abs(value) >= size and letter == "M"):
@@ -35,9 +39,25 @@ def _thousands(value: float, _: int | None = None) -> str:
     return f"{value:.10g}".replace("-", MINUS)
 
 
-def thousands() -> FuncFormatter:
-    """A formatter of its own for every axis: matplotlib binds it to one."""
-    return FuncFormatter(_thousands)
+def thousands(power: int = 0) -> FuncFormatter:
+    """A formatter of its own for every axis (matplotlib binds it to one), in 10^`power`."""
+    return FuncFormatter(lambda value, _: _thousands(value / 10.0**power))
+
+
+def power_of(size: float) -> int:
+    """The power of ten, a multiple of three, that ticks up to `size` leave to the axis' name."""
+    if size == 0 or 1e-2 <= size < 1e7:
+        return 0
+    return 3 * math.floor(math.log10(size) / 3)
+
+
+def in_power(name: str, power: int) -> str:
+    """An axis' name with what its ticks leave to it: `flux (10\u00b9\u00b2 \u00b5Jy)`."""
+    if not power:
+        return name
+    factor = f"10{str(power).translate(RAISED)}"
+    head, bracket, unit = name.partition(" (")
+    return f"{head} ({factor} {unit}" if bracket else f"{head} ({factor})"
 
 
 def canvas(

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from daep_ray.report.evidence import METRIC, Evidence
 from daep_ray.report.grid import Column, Entry, Grid, number_column, text_column
-from daep_ray.report.marks import Label, canvas, end_labels, label_room
+from daep_ray.report.marks import Label, canvas, end_labels, label_room, thousands
 from daep_ray.report.numbers import p_value, percent, significant
 from daep_ray.report.points import CODE_PATHS, FLOATS, Line, Point, varied
 from daep_ray.report.source import Cell, Study
@@ -86,6 +88,10 @@ def figure(name: str, study: Study, found: list[Choice]) -> Drawing:
     times = [c.seconds for c in found]
     if min(times) > 0 and max(times) > 5 * min(times):
         ax.set_xscale("log")
+        span = max(times) / min(times)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 200 else (1,)))
+        ax.xaxis.set_major_formatter(thousands())
+        ax.xaxis.set_minor_locator(NullLocator())
     else:
         ax.set_xlim(0, 1.08 * max(times))
     end_labels(ax, labels, 7.0)
