@@ -10,6 +10,7 @@ from daep_ray.report.evidence import Evidence
 from daep_ray.report.figures_time import objects_per_second
 from daep_ray.report.figures_training import still_falling
 from daep_ray.report.numbers import duration, listing, whole
+from daep_ray.report.selection import how
 from daep_ray.report.source import Study
 from daep_ray.report.style import title
 
@@ -220,6 +221,9 @@ def about_study(study: Study) -> Facts:
         ("control", title(spec["control"]) if spec.get("control") else _no("spec.json")),
         ("seeds", ", ".join(map(str, spec.get("seeds", []))) or _no("spec.json")),
     ]
+    facts.append(("settings", how(study)))
+    if spec.get("scheduler"):
+        facts.append(("stopped early by", spec["scheduler"]))
     for name, changes in spec.get("models", {}).items():
         facts.append((f"model {title(name)}", _flat(changes) or "the base"))
     for axis in spec.get("axes", []):

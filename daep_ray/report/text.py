@@ -7,6 +7,7 @@ interval and its corrected p-value say so.
 from dataclasses import dataclass
 from typing import Any
 
+from daep_ray.report import along_axis
 from daep_ray.report.evidence import LEVEL, Comparison, Evidence
 from daep_ray.report.numbers import (
     NARROW,
@@ -35,7 +36,18 @@ class Answer:
 
 
 def answer(study: Study, evidence: Evidence) -> Answer:
-    """The answer to the study's question, from its tables."""
+    """The answer to the study's question, from its tables: the models against each other, or the
+    control model along the axis, where the study declares which value the others are to beat."""
+    ranked = _of_models(study, evidence)
+    steps = along_axis.of_control(study, evidence) if ranked.kind != "none" else []
+    if not steps:
+        return ranked
+    first, *others = along_axis.sentences(study, evidence, steps)
+    kind = "winner" if any(s.verdict in ("lower", "higher") for s in steps) else "tie"
+    return Answer(kind, first, (*others, ranked.sentence, *ranked.more))
+
+
+def _of_models(study: Study, evidence: Evidence) -> Answer:
     if not evidence.trained:
         return Answer("none", f"No answer yet: {_states(study)}.")
     if evidence.mean is None:
@@ -200,8 +212,15 @@ def _tie(evidence: Evidence, first: Line, second: Line, ties: list[Comparison]) 
     most = "the largest is" if len(ties) > 1 else "it is"
     return (
         f"No difference seen between {first.name} and {second.name} at {_places(evidence, ties)}: "
-        f"{most} {percent(mean, sign=True)}{at} ({INTERVAL} {percent_range(low, high)})"
+        f"{most} {percent(mean, sign=True)}{at} ({INTERVAL} {percent_range(low, high)}"
+        f"{_after_correction(largest)})"
     )
+
+
+def _after_correction(c: Comparison) -> str:
+    """Why an interval without 0 shows no difference: it is one of several comparisons."""
+    d = c.difference
+    return "" if d.low <= 0 <= d.high else f"; corrected p {p_value(c.p)}"
 
 
 def _range(
@@ -326,7 +345,7 @@ def _objects(evidence: Evidence, first: Line, second: Line) -> str:
         return ""
     c = ranked[-1]
     d = c.difference
-    seen = "" if c.verdict != "tie" else ", which is no difference"
+    seen = "" if c.verdict != "tie" else ": not told apart"
     return (
         f"At {_place(evidence, c)}, {first.name} is better than {second.name} for "
         f"{percent(d.share_better)} of {whole(d.num_objects)} test objects; the mean difference is "

@@ -1,5 +1,6 @@
 """The answer follows from the tables: who wins, ties, is not trained, cannot be ranked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,16 @@ def test_equal_models_tie(tmp_path: Path) -> None:
     found = answer(tmp_path, Fake(gain={"vae": 0.872 * 16**-0.02}, sizes=((4, 4),)))
     assert found.kind == "tie"
     assert found.sentence.startswith("No difference seen between daep and VAE at 16 floats: it is")
+
+
+def test_an_interval_without_0_that_is_one_of_many_says_why(tmp_path: Path) -> None:
+    """Alone the difference would be seen, among all comparisons it is not."""
+    study, evidence = read(tmp_path, Fake(sizes=((4, 4),)))
+    c = evidence.comparisons[0]
+    assert not c.difference.low <= 0 <= c.difference.high
+    tied = replace(evidence, comparisons=(replace(c, p=0.19), *evidence.comparisons[1:]))
+    assert text.answer(study, tied).sentence.count("; corrected p 0.19)") == 1
+    assert "corrected p 0.19): not told apart." in " ".join(text.findings(tied, []))
 
 
 def test_a_winner_that_pca_beats_is_no_good_news(tmp_path: Path) -> None:
