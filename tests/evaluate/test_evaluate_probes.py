@@ -273,7 +273,7 @@ def test_a_code_that_is_no_number_is_refused_by_name(
 
 def test_the_network_minimises_the_loss_of_the_linear_probe() -> None:
     """Summed cross-entropy, every object weighing 1, and half of the weights' squares, over codes
-    standardised on the fit part: another optimiser, from where each probe ended, gains nothing."""
+    standardised on the fit part. At the end its slope is that of the optimiser's tolerance."""
     rng = np.random.default_rng(6)
     owners = np.repeat(np.arange(80), rng.integers(1, 4, 80))
     kinds = rng.integers(0, 3, 80)[owners]
@@ -289,7 +289,7 @@ def test_the_network_minimises_the_loss_of_the_linear_probe() -> None:
     def loss(matrices: list[torch.Tensor], shifts: list[torch.Tensor]) -> torch.Tensor:
         told = x
         for i, (matrix, shift) in enumerate(zip(matrices, shifts, strict=True)):
-            told = (told.relu() if i else told) @ matrix + shift
+            told = (told.tanh() if i else told) @ matrix + shift
         losses = torch.nn.functional.cross_entropy(told, truth, reduction="none")
         penalty = sum(((m**2).sum() for m in matrices), torch.zeros(()))
         return (torch.tensor(weight) * losses).sum() + penalty / 2
@@ -303,15 +303,26 @@ def test_the_network_minimises_the_loss_of_the_linear_probe() -> None:
         matrices, shifts = (
             [torch.tensor(w, requires_grad=True) for w in some] for some in (weights, biases)
         )
-        optimiser = torch.optim.Adam([*matrices, *shifts], lr=1e-3)
-        found.append(float(loss(matrices, shifts).detach()))
-        for _ in range(300):
-            optimiser.zero_grad()
-            loss(matrices, shifts).backward()
-            optimiser.step()
-        assert float(loss(matrices, shifts).detach()) > 0.999 * found[-1]
+        total = loss(matrices, shifts)
+        total.backward()
+        found.append(float(total.detach()))
+        slopes = [w.grad for w in (*matrices, *shifts) if w.grad is not None]
+        # scikit-learn's tolerance of the mean loss, and what stops where it hardly falls any more
+        assert max(float(slope.abs().max()) for slope in slopes) < 2e-3 * weight.sum()
     assert bent.loss_ * weight.sum() == pytest.approx(found[0], rel=1e-9)
     assert found[0] < found[1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_network_comes_to_rest_on_codes_that_say_little() -> None:
+    """As those of a hundred test objects do: rectified units took 10,000 iterations for nothing."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, 320)
+    ids = np.array([f"o{i:03d}" for i in range(320)])
+    codes = rng.normal(size=(320, 16)) + 0.7 * np.eye(16)[kinds]
+    coded = Coded(ids, ids, np.array(["a", "b", "c"])[kinds], codes)
+    fitted = fitted_on_the_first_split(coded, network)
+    assert fitted.n_iter_ < 2000
 
 
 def fitted_on_the_first_split(coded: Coded, maker: Callable[[], Classifier]) -> Classifier:
