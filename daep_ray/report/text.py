@@ -7,7 +7,6 @@ interval and its corrected p-value say so.
 from dataclasses import dataclass
 from typing import Any
 
-from daep_ray.report import along_axis
 from daep_ray.report.evidence import LEVEL, Comparison, Evidence
 from daep_ray.report.numbers import (
     NARROW,
@@ -36,18 +35,7 @@ class Answer:
 
 
 def answer(study: Study, evidence: Evidence) -> Answer:
-    """The answer to the study's question, from its tables: the models against each other, or the
-    control model along the axis, where the study declares which value the others are to beat."""
-    ranked = _of_models(study, evidence)
-    steps = along_axis.of_control(study, evidence) if ranked.kind != "none" else []
-    if not steps:
-        return ranked
-    first, *others = along_axis.sentences(study, evidence, steps)
-    kind = "winner" if any(s.verdict in ("lower", "higher") for s in steps) else "tie"
-    return Answer(kind, first, (*others, ranked.sentence, *ranked.more))
-
-
-def _of_models(study: Study, evidence: Evidence) -> Answer:
+    """The answer to the study's question, from its tables."""
     if not evidence.trained:
         return Answer("none", f"No answer yet: {_states(study)}.")
     if evidence.mean is None:
