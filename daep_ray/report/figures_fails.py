@@ -85,10 +85,9 @@ def group_figure(name: str, study: Study, modality: str, chosen: Chosen) -> Draw
     ax.grid(axis="x")
     ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlabel("reconstruction error (z units)")
-    caption = (
-        "Mean absolute error by group of test objects (how many); bars: 95 % over "
-        "objects. S/N: an object's median |value| / error."
-    )
+    caption = "Mean absolute error by group of test objects (how many); bars: 95 % over objects."
+    if any(r["axis"] == "signal_to_noise" for rows in known.values() for r in rows):
+        caption += " S/N: an object's median |value| / error."
     return Drawing(
         name, figure, f"Error by group: {'; '.join(group_words(known, chosen))}.", caption
     )
@@ -101,6 +100,9 @@ def group_words(known: dict[str, list[dict[str, Any]]], chosen: Chosen) -> list[
         rows = known.get(cell.cell, [])
         for axis, word in (("class", "class"), ("signal_to_noise", "bin")):
             own = [r for r in rows if r["axis"] == axis]
+            if len(own) == 1:
+                name = chosen.names[cell.cell]
+                said.append(f"{name} {significant(own[0]['value'])} for {group_name(own[0])}")
             if len(own) < 2:
                 continue
             low, high = (f(own, key=lambda r: r["value"]) for f in (min, max))

@@ -75,6 +75,17 @@ def test_groups_and_confusion_have_the_tables_numbers(known: Known) -> None:
         assert sum(shares) == pytest.approx(1)  # type: ignore[arg-type]
 
 
+def test_a_single_group_is_told_too(tmp_path: Path) -> None:
+    """A class with enough objects, and nothing to hold it against: no empty sentence."""
+    out = make(tmp_path, Fake(seeds=(0,)))
+    rows = [r for r in tables.read(out, "groups").to_pylist() if r["name"] == "Ia"]
+    tables.write(out / "tables", {"groups": tables.from_rows("groups", rows)})
+    (drawn,) = [d for d in compose(read(out)).drawings if d.name.startswith("groups")]
+    assert drawn.alt.startswith("Error by group: daep 0.")
+    assert "for Ia; VAE 0." in drawn.alt
+    assert "S/N" not in drawn.caption
+
+
 def test_a_map_says_how_many_objects_it_shows(known: Known) -> None:
     study, _, chosen = known
     drawing = map_figure("codes", study, "spectrum", chosen.cells[0].cell, "daep", "test")
