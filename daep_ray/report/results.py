@@ -32,6 +32,12 @@ from daep_ray.study.statistics import Interval, passes_gate, seed_interval
 
 # told apart from the ranked one, for the ranked metric
 ESTIMATES = ("one_draw", "one_step", "shown_copied")
+NETWORK = "network_probe"
+BY_NETWORK = (
+    ("probe_accuracy", "accuracy"),
+    ("probe_balanced_accuracy", "balanced accuracy"),
+    ("probe_macro_f1", "macro F1"),
+)
 SHAPE = "length \u00d7 width"
 
 
@@ -96,7 +102,8 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
 
 
 def probe(study: Study, evidence: Evidence) -> Grid | None:
-    """What a linear probe reads from every configuration's code; None if nobody asked one."""
+    """What a linear probe reads from every configuration's code, and a small network where it was
+    asked too; None if nobody asked one."""
     coded = replace(evidence, modality=study.coded(evidence.modality))
     metrics = _metrics(study, coded.modality, is_probe=True)
     rows = [r for r in configurations(study, evidence) if r.model not in WITHOUT_CODE]
@@ -104,11 +111,19 @@ def probe(study: Study, evidence: Evidence) -> Grid | None:
         return None
     columns = [*design(evidence, rows), _seeds(rows)]
     columns += [metric_column(study, coded, rows, metric, None) for metric in metrics]
+    bent = [
+        metric_column(study, coded, rows, metric, NETWORK, f"network, {words}")
+        for metric, words in BY_NETWORK
+    ]
+    bent = [column for column in bent if _has_numbers(column)]
+    notes = ["Mean over the probe's splits, which keep an object's samples together."]
+    if bent:
+        notes.append("Network: one hidden layer on the same splits.")
     return Grid(
         f"probe-{slug(coded.modality)}",
         f"Linear probe of the code of {coded.modality}{place(evidence, rows)}",
-        tuple(columns),
-        ("Mean over the probe's splits, which keep an object's samples together.",),
+        (*columns, *bent),
+        (" ".join(notes),),
     )
 
 

@@ -20,7 +20,7 @@ def test_rows_that_no_part_of_a_page_shows_do_not_change_it(tmp_path: Path) -> N
         {"cell": cell, **place, "estimate": estimate, "metric": metric, "value": 0.5, "count": 3}
         for estimate, metric in (
             ("draws", "something_new"),
-            ("network_probe", "probe_accuracy"),
+            ("neighbour_probe", "probe_accuracy"),
             ("told_by_nobody", "absolute_error"),
             ("told_by_nobody", "something_new"),
         )
