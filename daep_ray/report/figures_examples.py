@@ -19,10 +19,9 @@ from daep_ray.report.marks import (
     in_power,
     key,
     key_rows,
-    power_of,
     thousands,
 )
-from daep_ray.report.numbers import listing, significant
+from daep_ray.report.numbers import listing, power_of, significant
 from daep_ray.report.source import Cell, Study
 from daep_ray.report.style import COLOURS, COLUMN, on_paper
 from daep_ray.report.svg import Drawing
@@ -106,7 +105,7 @@ def example_figure(name: str, example: Example, chosen: Chosen, units: dict[str,
         _panel(ax, example, cells, category, chosen)
     _residuals(axes[-1], example, cells, panels, chosen)
     axes[-1].set_xlabel(units["position"])
-    power = power_of(max(abs(end) for ax in axes[:-1] for end in ax.get_ylim()))
+    power = power_of(max(abs(e) for ax in axes[:-1] for e in ax.get_ylim()), least=1e-2)
     for ax in axes:
         ax.yaxis.set_major_formatter(thousands(power))
     value = in_power(units["value"], power)

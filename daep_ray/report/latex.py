@@ -4,7 +4,7 @@ Needs no package beyond LaTeX itself. Every word of a survey or a user is escape
 """
 
 from daep_ray.report.grid import Column, Entry, Grid
-from daep_ray.report.numbers import MINUS, NARROW
+from daep_ray.report.numbers import MINUS, NARROW, RAISED
 
 _MARKS = {
     "\\": r"\textbackslash{}",
@@ -20,8 +20,8 @@ _MARKS = {
     "\u00b1": r"$\pm$",
     "\u00d7": r"$\times$",
     "\u00b5": r"$\mu$",
-    "\u00b2": "$^2$",
-    "\u00b9": "$^1$",
+    **{raised: f"$^{digit}$" for digit, raised in enumerate(RAISED)},
+    "\u207b": "$^-$",
     "\u00c5": r"\AA{}",
     "\u2014": "---",
     "\u00b7": r"$\cdot$",

@@ -1,6 +1,5 @@
 """Small things that several figures draw: axes, line-end labels that do not overlap, bands."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from daep_ray.report.numbers import MINUS
+from daep_ray.report.numbers import MINUS, ten_to
 from daep_ray.report.points import Abscissa
 from daep_ray.report.style import COLOURS, COLUMN, paper
 
 WIDEST = 18  # characters of a label's line
 KEY_ROW = 0.16  # inches
-RAISED = str.maketrans(
-    "0123456789-", "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b"
-)
 
 
 @dataclass(frozen=True)
@@ -44,20 +40,12 @@ def thousands(power: int = 0) -> FuncFormatter:
     return FuncFormatter(lambda value, _: _thousands(value / 10.0**power))
 
 
-def power_of(size: float) -> int:
-    """The power of ten, a multiple of three, that ticks up to `size` leave to the axis' name."""
-    if size == 0 or 1e-2 <= size < 1e7:
-        return 0
-    return 3 * math.floor(math.log10(size) / 3)
-
-
 def in_power(name: str, power: int) -> str:
     """An axis' name with what its ticks leave to it: `flux (10\u00b9\u00b2 \u00b5Jy)`."""
     if not power:
         return name
-    factor = f"10{str(power).translate(RAISED)}"
     head, bracket, unit = name.partition(" (")
-    return f"{head} ({factor} {unit}" if bracket else f"{head} ({factor})"
+    return f"{head} ({ten_to(power)} {unit}" if bracket else f"{head} ({ten_to(power)})"
 
 
 def canvas(

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 MINUS = "\u2212"
 NARROW = "\u202f"  # narrow no-break space: between thousands, before %
 DIGITS = 3
+RAISED = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 
 
 def is_number(value: float | None) -> bool:
@@ -39,6 +40,19 @@ def significant(value: float, digits: int = DIGITS) -> str:
     if value != 0 and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{digits - 1}e}".replace("-", MINUS)
     return fixed(value, decimals([value], digits))
+
+
+def power_of(size: float, least: float) -> int:
+    """The power of ten, a multiple of three, that numbers up to `size` leave to their unit."""
+    if size == 0 or least <= size < 1e7:
+        return 0
+    return 3 * math.floor(math.log10(size) / 3)
+
+
+def ten_to(power: int) -> str:
+    """`10\u00b9\u2078`."""
+    digits = "".join(RAISED[int(d)] for d in str(abs(power)))
+    return "10" + ("\u207b" if power < 0 else "") + digits
 
 
 def whole(value: float) -> str:

@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daep_ray.report.marks import in_power, power_of, spread, thousands
+from daep_ray.report.marks import in_power, spread, thousands
+from daep_ray.report.numbers import power_of
 
 TOP, GAP = 100.0, 10.0
 WANTED = st.lists(st.floats(0, TOP), min_size=1, max_size=9)
@@ -34,14 +35,14 @@ def test_labels_that_have_room_stay_at_their_lines(steps: list[int]) -> None:
 @given(st.floats(-300, 300), st.booleans())
 def test_a_tick_of_any_size_fits_beside_its_axis(exponent: float, is_below: bool) -> None:
     value = 10.0**exponent * (-1 if is_below else 1)
-    text = thousands(power_of(abs(value)))(float(f"{value:.2g}"), 0)
+    text = thousands(power_of(abs(value), 1e-2))(float(f"{value:.2g}"), 0)
     assert len(text) <= 7, text
 
 
 def test_the_axis_name_says_the_power_that_its_ticks_leave_to_it() -> None:
-    assert power_of(4.5e18) == 18
-    assert power_of(3e-15) == -15
-    assert power_of(96_000) == power_of(0.02) == power_of(0) == 0
+    assert power_of(4.5e18, 1e-2) == 18
+    assert power_of(3e-15, 1e-2) == -15
+    assert power_of(96_000, 1e-2) == power_of(0.02, 1e-2) == power_of(0, 1e-2) == 0
     assert in_power("flux (\u00b5Jy)", 18) == "flux (10\u00b9\u2078 \u00b5Jy)"
     assert in_power("flux", -15) == "flux (10\u207b\u00b9\u2075)"
     assert in_power("flux (\u00b5Jy)", 0) == "flux (\u00b5Jy)"
