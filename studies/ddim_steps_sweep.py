@@ -49,7 +49,12 @@ def build(base: RunConfig, preset: str) -> StudySpec:
         expectation="About 50 with DDIM, 10 with second-order solvers.",
         base=override(base, settings),
         axes=(
-            Axis("evaluation.sampler.num_steps", STEPS[preset], is_conditional=True),
+            Axis(
+                "evaluation.sampler.num_steps",
+                STEPS[preset],
+                is_conditional=True,
+                control=STEPS[preset][-1],
+            ),
             Axis("evaluation.sampler.kind", SOLVERS[preset], is_conditional=True),
         ),
         models={

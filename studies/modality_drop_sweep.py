@@ -56,7 +56,7 @@ def build(base: RunConfig, preset: str) -> StudySpec:
         question="What does dropping modalities in training cost, and what does it buy?",
         expectation="0.1 to 0.2 repairs a missing modality at a few per cent of the full error.",
         base=override(base, settings),
-        axes=(Axis("objective.modality_drop", RATES[preset], is_conditional=True),),
+        axes=(Axis("objective.modality_drop", RATES[preset], is_conditional=True, control=0.0),),
         models={
             "daep": {"objective.kind": "daep"},
             "mmVAE": {"objective.kind": "mmvae", "objective.beta": BETA},

@@ -183,7 +183,7 @@ def _comparisons(evidence: Evidence, control: str, errors: Errors) -> list[Compa
     pairs = [(a, b) for a in own for b in others if _goes_with(a, b)]
     pairs += [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(a, b) for a in models for b in pca]
-    luck = luck_of_seeds([_by_seed(point, errors) for point in _configurations(models)])
+    luck = luck_of_seeds([by_seed(point, errors) for point in configurations(models)])
     found = [
         comparison
         for first, second in pairs
@@ -210,7 +210,7 @@ def _distinct(first: Line, second: Line) -> Iterator[Point]:
             yield point
 
 
-def _configurations(found: list[Line]) -> list[Point]:
+def configurations(found: list[Line]) -> list[Point]:
     """One point per configuration: one that stands at several places has its luck once."""
     return list({tuple(c.cell for c in p.cells): p for line in found for p in line.points}.values())
 
@@ -228,12 +228,12 @@ def _compare(
     if not others:
         return None
     other = others[0]
-    a = _by_seed(point, errors)
+    a = by_seed(point, errors)
     seeds = [c.seed for c in point.cells if c.seed is not None]
     if second.is_reference:
         b = repeat_over_seeds(errors.get(other.cells[0].cell, {}), seeds)
     else:
-        b = _by_seed(other, errors)
+        b = by_seed(other, errors)
     common = a.keys() & b.keys()
     if len({object_id for _, object_id in common}) < FEWEST_OBJECTS:
         return None
@@ -255,7 +255,8 @@ def _of_difference(luck: Luck | None, second: Line) -> Luck | None:
     return luck if luck is None or second.is_reference else luck.of_difference()
 
 
-def _by_seed(point: Point, errors: Errors) -> dict[tuple[int, str], float]:
+def by_seed(point: Point, errors: Errors) -> dict[tuple[int, str], float]:
+    """A configuration's numbers by seed and object."""
     return {
         (cell.seed, object_id): error
         for cell in point.cells

@@ -113,15 +113,16 @@ def _title(spec: dict[str, Any]) -> str:
 
 
 def _part(study: Study, evidence: Evidence, chosen: rule.Chosen | None) -> Part:
+    told = answer(study, evidence)
     found = [
-        sections.says(study, evidence),
+        sections.says(study, evidence, told.rest),
         sections.chooses(study, evidence),
         sections.examples(study, evidence, chosen),
         sections.fails(study, evidence, chosen),
     ]
     return Part(
         evidence.modality,
-        answer(study, evidence),
+        told,
         sections.main(study, evidence),
         [s for s in found if not s.is_empty or s.note],
     )

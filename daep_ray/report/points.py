@@ -118,8 +118,9 @@ def _value(cell: Cell, path: str) -> Any:
 
 
 def _last(path: str) -> str:
-    """The axis in words: `model.position_scale` -> `position scale`."""
-    return path.split(".")[-1].replace("_", " ")
+    """In words: `model.position_scale` -> `position scale`, `sampler.kind` -> `sampler`."""
+    parts = path.removesuffix(".kind").split(".")
+    return parts[-1].replace("_", " ")
 
 
 def _ordered(values: set[Any]) -> tuple[Any, ...]:

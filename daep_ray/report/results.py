@@ -311,7 +311,7 @@ def comparisons(evidence: Evidence) -> Grid:
             "difference", "difference", tuple(_difference(c, digits) for c in found), "z", "number"
         ),
         Column("relative", "relative", tuple(_relative(c) for c in found), "", "number"),
-        Column("p", "corrected p", tuple(_p(c) for c in found), "", "number"),
+        Column("p", "corrected p", tuple(p_entry(c.p) for c in found), "", "number"),
         Column("better", "objects better", tuple(_share(c) for c in found), "", "number"),
         text_column("objects", "objects", [str(c.difference.num_objects) for c in found], "number"),
         text_column("seeds", "seeds", [str(c.difference.num_seeds) for c in found], "number"),
@@ -345,8 +345,9 @@ def _relative(c: Comparison) -> Entry:
     )
 
 
-def _p(c: Comparison) -> Entry:
-    return missing("no object in common") if math.isnan(c.p) else Entry(p_value(c.p), c.p)
+def p_entry(p: float) -> Entry:
+    """A corrected p-value, NaN where nothing is paired."""
+    return missing("no object in common") if math.isnan(p) else Entry(p_value(p), p)
 
 
 def _share(c: Comparison) -> Entry:

@@ -5,10 +5,11 @@ be empty, in a study that was evaluated before the package measured such things,
 the page's limits name what is not on it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from daep_ray.report import (
+    along_axis,
     figures_calibration,
     figures_codes,
     figures_examples,
@@ -73,15 +74,19 @@ def main(study: Study, evidence: Evidence) -> Section:
     return Section("figure", "", drawn, missing=missing, columns="two")
 
 
-def says(study: Study, evidence: Evidence) -> Section:
-    """The paired statistics and every configuration's errors."""
+def says(study: Study, evidence: Evidence, rest: Sequence[str] = ()) -> Section:
+    """The paired statistics and every configuration's errors; `rest` of the answer last."""
     grids = [comparisons(evidence)] if evidence.comparisons else []
+    along = along_axis.steps(study, evidence)
     more = [
+        along_axis.grid(study, evidence, along) if along else None,
         reconstruction(study, evidence),
         results_draws.across(study, evidence),
         retrieval(study, evidence),
     ]
     words = findings(evidence, _estimates(study, evidence))
+    others = [s for s in along if s.line.model != evidence.control]  # the control's: the answer
+    words += [*along_axis.sentences(study, evidence, others), *rest]
     words += [s for s in [selection.choice(study, evidence)] if s]
     said = [grid for grid in more if grid]
     note = f"{selection.note(study)} {seeds_note(evidence)}"

@@ -120,8 +120,11 @@ class Study:
                 found[row["cell"]] = (rank, value)
         return {cell: value for cell, (_, value) in found.items()}
 
-    def object_errors(self, modality: str, metric: str) -> dict[str, dict[str, float]]:
-        """Per cell, the error of each test object in the cell's preferred estimate."""
+    def object_errors(
+        self, modality: str, metric: str, estimate: str | None = None
+    ) -> dict[str, dict[str, float]]:
+        """Per cell, the error of each test object; without an estimate, in the preferred one."""
+        order = (estimate,) if estimate else PREFERENCE
         rows = self.rows("objects", modality=modality, metric=metric)
         found: dict[str, dict[str, dict[str, float]]] = {}
         if not rows.num_rows:
@@ -130,9 +133,7 @@ class Study:
         for cell, estimate, object_id, value in zip(*columns, strict=True):
             if value is not None and math.isfinite(value):
                 found.setdefault(cell, {}).setdefault(estimate, {})[object_id] = value
-        return {
-            cell: next((by[e] for e in PREFERENCE if e in by), {}) for cell, by in found.items()
-        }
+        return {cell: next((by[e] for e in order if e in by), {}) for cell, by in found.items()}
 
     def _column(self, table: str, column: str) -> list[Any]:
         rows = self.tables[table]

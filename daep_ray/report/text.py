@@ -4,9 +4,10 @@ Nothing is ranked that has not passed the learning gate, and nothing is called b
 interval and its corrected p-value say so.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
+from daep_ray.report import along_axis
+from daep_ray.report.box import Answer
 from daep_ray.report.evidence import LEVEL, Comparison, Evidence
 from daep_ray.report.numbers import (
     NARROW,
@@ -25,17 +26,19 @@ from daep_ray.study.statistics import GATE_MARGIN
 INTERVAL = f"95{NARROW}% interval"
 
 
-@dataclass(frozen=True)
-class Answer:
-    """`kind`: winner, tie, mixed, untrained, none; `more` qualifies the sentence."""
-
-    kind: str
-    sentence: str
-    more: tuple[str, ...] = ()
-
-
 def answer(study: Study, evidence: Evidence) -> Answer:
-    """The answer to the study's question, from its tables."""
+    """The answer to the study's question, from its tables: the models against each other, or the
+    control model along the axis, where the study declares which value the others are to beat."""
+    ranked = _of_models(study, evidence)
+    steps = along_axis.of_control(study, evidence) if ranked.kind != "none" else []
+    if not steps:
+        return ranked
+    first, *others = along_axis.sentences(study, evidence, steps)
+    kind = "winner" if any(s.verdict in ("lower", "higher") for s in steps) else "tie"
+    return Answer.short(kind, first, (*others, ranked.sentence, *ranked.more, *ranked.rest))
+
+
+def _of_models(study: Study, evidence: Evidence) -> Answer:
     if not evidence.trained:
         return Answer("none", f"No answer yet: {_states(study)}.")
     if evidence.mean is None:
@@ -55,12 +58,12 @@ def answer(study: Study, evidence: Evidence) -> Answer:
     ranking = rank(evidence, against)
     if ranking is not None:
         more = [*ranking.more, *more, *_unlearnt(evidence)]
-        return Answer(_judged(evidence, ranking.kind), ranking.sentence, tuple(more))
+        return Answer.short(_judged(evidence, ranking.kind), ranking.sentence, more)
     found = [_pair(evidence, a, b) for a, b in against]
     cost = "" if found[0].kind == "untrained" else _cost(study, *against[0])
     sentence = f"{found[0].sentence}{cost}."
-    more = [*(f"{other.sentence}." for other in found[1:]), *more, *_unlearnt(evidence)]
-    return Answer(_judged(evidence, found[0].kind), sentence, tuple(more))
+    more = [*more, *_unlearnt(evidence), *(f"{other.sentence}." for other in found[1:])]
+    return Answer.short(_judged(evidence, found[0].kind), sentence, more)
 
 
 def _judged(evidence: Evidence, kind: str) -> str:

@@ -22,11 +22,13 @@ class Axis:
     `Axis(("model.bottleneck.length", "model.bottleneck.width"), [(1, 2), (4, 4)])`
     `Axis("evaluation.sampler.num_steps", [5, 50], is_conditional=True)`: a model that has no such
     setting, or never looks at it, has one cell there instead of one per value (`conditional.py`).
+    `control`: the value that a report compares each of the others with, in every model.
     """
 
     path: str | tuple[str, ...]
     values: Sequence[Any]
     is_conditional: bool = False
+    control: Any = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -40,6 +42,11 @@ class Axis:
         """
         if not self.values:
             raise ConfigError(f"axis {self.path!r} has no values: give at least one")
+        if self.control is not None and self.control not in self.values:
+            raise ConfigError(
+                f"axis {self.path!r} has the control {self.control!r}: name one of its values, "
+                f"{', '.join(map(str, self.values))}"
+            )
         if isinstance(self.path, str):
             return [{self.path: value} for value in self.values]
         for value in self.values:
@@ -119,4 +126,7 @@ def axis_json(axis: Axis | Range) -> Iterator[dict[str, Any]]:
         values = [point[path] for point in axis.assignments()]
         entry: dict[str, Any] = {"path": path, "values": values}
         entry |= {"tied_to": others} if others else {}
+        if axis.control is not None:
+            tied = dict(zip(axis.paths, axis.control, strict=True)) if others else {}
+            entry["control"] = tied.get(path, axis.control)
         yield entry | ({"is_conditional": True} if axis.is_conditional else {})

@@ -71,7 +71,7 @@ STUDIES = {
     "masking_sweep": Expected(
         {"daep": 1, "maep": 6, "maep, code alone": 3, **REFERENCES},
         7,
-        {"objective.mask_ratio": {0.15, 0.5, 0.9}, "evaluation.visible_share": {0.1, 0.5}},
+        {"objective.mask_ratio": {0.15, 0.75, 0.9}, "evaluation.visible_share": {0.1, 0.5}},
     ),
     "ddim_steps_sweep": Expected(  # one training of daep for five ways of drawing
         {"daep": 5, "vae": 1, **REFERENCES},
