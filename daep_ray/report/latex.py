@@ -3,6 +3,8 @@
 Needs no package beyond LaTeX itself. Every word of a survey or a user is escaped.
 """
 
+import unicodedata
+
 from daep_ray.report.grid import Column, Entry, Grid
 from daep_ray.report.numbers import MINUS, NARROW, RAISED
 
@@ -30,9 +32,43 @@ _MARKS = {
 _TABLE = str.maketrans(_MARKS)
 
 
+# `[` and `*` that begin a row are no options of the end of the row before.
+_LETTERS = {"[": "{[}", "]": "{]}", "*": "{*}"}
+_LETTERS |= {c: rf"\{c_}{{}}" for c, c_ in zip("\u0141\u0142\u00d8\u00f8", "LlOo", strict=True)}
+_LETTERS |= {"\u00df": r"\ss{}", "\u00c6": r"\AE{}", "\u00e6": r"\ae{}", "\u00e5": r"\aa{}"}
+_GREEK = (  # in Unicode's order, from U+03B1 on
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi o pi rho varsigma "
+    "sigma tau upsilon phi chi psi omega"
+)
+_LETTERS |= {chr(0x3B1 + i): f"$\\{name}$" for i, name in enumerate(_GREEK.split())}
+_LETTERS["\u03bf"] = "o"
+_CAPITALS = "gamma delta theta lambda xi pi sigma upsilon phi psi omega"  # others are Latin's
+_LETTERS |= {
+    chr(0x391 + _GREEK.split().index(name)): f"$\\{name.capitalize()}$"
+    for name in _CAPITALS.split()
+}
+# grave, acute, circumflex, diaeresis, tilde, macron, dot, cedilla, caron, double acute, breve, ring
+_ACCENTS = dict(
+    zip(
+        "\u0300\u0301\u0302\u0308\u0303\u0304\u0307\u0327\u030c\u030b\u0306\u030a",
+        "`'^\"~=.cvHur",
+        strict=True,
+    )
+)
+
+
 def escape(text: str) -> str:
-    """Words as LaTeX prints them; a bracket that begins a row is no option of the row before."""
-    return text.translate(_TABLE).replace("[", "{[}").replace("]", "{]}")
+    """Words as LaTeX prints them, in ASCII."""
+    marked = unicodedata.normalize("NFC", text).translate(_TABLE)
+    return "".join(_LETTERS.get(c) or (c if " " <= c <= "~" else _accented(c)) for c in marked)
+
+
+def _accented(letter: str) -> str:
+    """`\\"{u}`; a letter that LaTeX cannot write without a package is a question mark."""
+    base, *accents = unicodedata.normalize("NFD", letter)
+    if len(accents) == 1 and base.isascii() and accents[0] in _ACCENTS:
+        return rf"\{_ACCENTS[accents[0]]}{{{base}}}"
+    return "?"
 
 
 def table(grid: Grid) -> str:
