@@ -16,6 +16,7 @@ from daep_ray.errors import ConfigError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from daep_ray.diffusion.samplers import SamplerConfig
     from daep_ray.evaluate.answer import Ask
     from daep_ray.evaluate.parts import Done, Job
     from daep_ray.train.checkpoint import Trained
@@ -53,6 +54,16 @@ FromReference = Annotated[
     typer.Option("--from-reference", help="--at counts from what the recipe does (its peak)."),
 ]
 Seed = Annotated[int, typer.Option(help="Of the noise; draws are keyed by it and the sample id.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Another solver or number of steps than the training's: evaluation.sampler.kind=ddim, "
+        "evaluation.sampler.num_steps=50; repeatable.",
+    ),
+]
+SAMPLER = "evaluation.sampler."  # what may be set of a model that is trained
 
 
 def embed(
@@ -87,6 +98,7 @@ def reconstruct(
     workers: Workers = 0,
     split: Split = None,
     address: Address = None,
+    settings: Set = None,
 ) -> None:
     """Write every sample's reconstruction as Parquet, in physical units.
 
@@ -94,8 +106,9 @@ def reconstruct(
 
     \b
     daep-ray reconstruct runs/snid data/snid --out rebuilt --quantiles 0.05,0.5,0.95
+    daep-ray reconstruct runs/snid data/snid --out finer --set evaluation.sampler.num_steps=50
     """
-    rest = (at, from_reference, draws, quantiles, seed)
+    rest = (at, from_reference, draws, quantiles, seed, settings)
     _answers("reconstruction", run, data, out, None, None, rest, workers, split, address)
 
 
@@ -113,6 +126,7 @@ def translate(
     workers: Workers = 0,
     split: Split = None,
     address: Address = None,
+    settings: Set = None,
 ) -> None:
     """Write what one modality says of another as Parquet, in physical units.
 
@@ -120,7 +134,7 @@ def translate(
     daep-ray translate runs/pairs data/pairs --out t --source photometry --target spectrum \
 --at wavelength=4000:7000:300
     """
-    rest = (at, from_reference, draws, quantiles, seed)
+    rest = (at, from_reference, draws, quantiles, seed, settings)
     _answers("translation", run, data, out, (source,), (target,), rest, workers, split, address)
 
 
@@ -137,6 +151,7 @@ def sample(
     workers: Workers = 0,
     split: Split = None,
     address: Address = None,
+    settings: Set = None,
 ) -> None:
     """Write draws of the prior at the cadences of DATA as Parquet; its values are not read.
 
@@ -145,7 +160,7 @@ def sample(
     \b
     daep-ray sample runs/prior data/snid --out drawn
     """
-    rest = (at, False, draws, quantiles, seed)
+    rest = (at, False, draws, quantiles, seed, settings)
     where = (workers, split, address)
     _answers("sample", run, data, out, (), None, rest, *where, label, guidance)
 
@@ -157,14 +172,14 @@ def _answers(
     out: Path,
     source: tuple[str, ...] | None,
     target: tuple[str, ...] | None,
-    rest: tuple[list[str] | None, bool, int, str | None, int],
+    rest: tuple[list[str] | None, bool, int, str | None, int, list[str] | None],
     workers: int,
     split: str | None,
     address: str | None,
     label: str | None = None,
     guidance: float = 1.0,
 ) -> None:
-    at, from_reference, draws, quantiles, seed = rest
+    at, from_reference, draws, quantiles, seed, settings = rest
 
     def asked(trained: "Trained") -> tuple[Callable[..., Any], str]:
         from daep_ray.evaluate.answer import Ask, check_ask
@@ -179,6 +194,7 @@ def _answers(
             from_reference=from_reference,
             num_draws=draws,
             quantiles=_quantiles(quantiles),
+            sampler=_sampler(trained, settings),
             seed=seed,
             label=label,
             guidance=guidance,
@@ -244,6 +260,20 @@ def _done(
 
     with ray_jobs(workers, trained.config.runtime.num_threads, address):
         return run_on_workers(load_trained, run, shards, job, workers)
+
+
+def _sampler(trained: "Trained", settings: list[str] | None) -> "SamplerConfig | None":
+    """The configuration's solver with what is set of it; None where nothing is."""
+    from daep_ray.settings import override, parse_assignment
+
+    assignments = dict(parse_assignment(text) for text in settings or ())
+    for path in assignments:
+        if not path.startswith(SAMPLER):
+            raise ConfigError(
+                f"--set {path} is no setting of the solver: of a trained model only {SAMPLER}* "
+                f"may be set, as {SAMPLER}num_steps=50"
+            )
+    return override(trained.config, assignments).evaluation.sampler if assignments else None
 
 
 def _quantiles(text: str | None) -> tuple[float, ...]:

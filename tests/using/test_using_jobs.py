@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daep_ray.cli import app, run_app
+from daep_ray.diffusion.samplers import DDIMConfig
 from daep_ray.evaluate import parts
 from daep_ray.pretrained import Autoencoder
 from daep_ray.shards.read import ShardFolder
@@ -31,6 +32,47 @@ def test_a_reconstruction_is_that_of_the_notebook(
     for name in direct.column_names:
         assert mine[name].to_pylist() == direct[name].to_pylist(), name
     assert [p.name for p in tmp_path.iterdir()] == ["reconstruction.parquet"]
+
+
+def test_another_number_of_steps_is_that_of_the_notebook(
+    model: Autoencoder, run: Path, pairs: ShardFolder, tmp_path: Path
+) -> None:
+    path = "evaluation.sampler"
+    chosen = ("--set", f"{path}.kind=ddim", "--set", f"{path}.num_steps=2")
+    assert call("reconstruct", run, pairs, tmp_path, "--draws", "2", *chosen) == 0
+    table = pq.read_table(tmp_path / "reconstruction.parquet")
+    rows = pairs.read_row_group(0, 0)
+    mine = table.slice(0, rows.num_rows)["spectrum.mean"].to_pylist()
+    direct = model.reconstruct(rows, num_draws=2, sampler=DDIMConfig(num_steps=2))
+    assert direct["spectrum.mean"].to_pylist() == mine
+    assert model.reconstruct(rows, num_draws=2)["spectrum.mean"].to_pylist() != mine
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "translate", "sample"])
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("model.width=8", "--set model.width is no setting of the solver"),
+        ("evaluation.num_draws=3", "only evaluation.sampler.* may be set"),
+        ("evaluation.sampler.num_step=3", "did you mean 'evaluation.sampler.num_steps'?"),
+        ("evaluation.sampler.num_steps=0", "evaluation.sampler"),
+        ("evaluation.sampler.num_steps", "--set needs PATH=VALUE"),
+    ],
+)
+def test_what_is_no_setting_of_the_solver_is_refused(
+    run: Path,
+    pairs: ShardFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    setting: str,
+    words: str,
+) -> None:
+    more = ("--source", "photometry", "--target", "spectrum") if command == "translate" else ()
+    assert call(command, run, pairs, tmp_path / "out", *more, "--set", setting) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+    assert not list((tmp_path / "out").glob("*.parquet"))
 
 
 def test_a_split_and_places_of_a_translation(run: Path, pairs: ShardFolder, tmp_path: Path) -> None:
