@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from daep_ray.report.numbers import DIGITS, decimals, fixed, percent
+from daep_ray.report.numbers import DIGITS, decimals, fixed, is_number, percent, power_of, ten_to
 from daep_ray.study.statistics import Interval
 
 DOES_NOT_APPLY = "\u2014"  # a reference has no draws: nothing is missing
@@ -83,12 +83,19 @@ def number_column(
     num_decimals: int | None = None,
     digits: int = DIGITS,
 ) -> Column:
-    """Numbers with common decimals; an Interval shows its half width, a string is why one lacks."""
+    """Numbers with common decimals; an Interval shows its half width, a string is why one lacks.
+
+    With a unit, huge and tiny ones leave a power of ten to it: 304 (10\u00b9\u2075 FLUXCAL).
+    """
     middles = [_middle(v) for v in values]
-    places = decimals(middles, digits) if num_decimals is None else num_decimals
+    sizes = sorted(abs(v) for v in middles if v and is_number(v))
+    is_free = bool(sizes and unit) and num_decimals is None
+    power = power_of(sizes[len(sizes) // 2], least=1e-4) if is_free else 0
+    shown = [None if v is None else v / 10.0**power for v in middles]
+    places = decimals(shown, digits) if num_decimals is None else num_decimals
     bold = best or [False] * len(values)
-    entries = tuple(_entry(v, places, b) for v, b in zip(values, bold, strict=True))
-    return Column(key, title, entries, unit, "number")
+    entries = tuple(_entry(v, places, b, power) for v, b in zip(values, bold, strict=True))
+    return Column(key, title, entries, f"{ten_to(power)} {unit}" if power else unit, "number")
 
 
 def _middle(value: Interval | float | str) -> float | None:
@@ -97,17 +104,17 @@ def _middle(value: Interval | float | str) -> float | None:
     return value.mean if isinstance(value, Interval) else value
 
 
-def _entry(value: Interval | float | str, digits: int, is_best: bool) -> Entry:
+def _entry(value: Interval | float | str, digits: int, is_best: bool, power: int) -> Entry:
     if value == DOES_NOT_APPLY:
         return Entry(DOES_NOT_APPLY)
     if isinstance(value, str):
         return missing(value)
-    if not isinstance(value, Interval):
-        return Entry(fixed(value, digits), value, is_best=is_best)
-    if value.count < 2:
-        return Entry(fixed(value.mean, digits), value.mean, is_best=is_best)
-    half = fixed(value.half_width, digits)
-    return Entry(fixed(value.mean, digits), value.mean, f"± {half}", value.low, value.high, is_best)
+    mean = value.mean if isinstance(value, Interval) else value
+    text = fixed(mean / 10.0**power, digits)
+    if not isinstance(value, Interval) or value.count < 2:
+        return Entry(text, mean, is_best=is_best)
+    half = fixed(value.half_width / 10.0**power, digits)
+    return Entry(text, mean, f"± {half}", value.low, value.high, is_best)
 
 
 def range_entry(mean: float, low: float, high: float, digits: int, is_best: bool) -> Entry:

@@ -81,3 +81,21 @@ def test_an_interval_needs_two_values_and_a_gap_needs_a_reason() -> None:
     assert two.spread == f"\u00b1 {half:.3f}"
     assert (failed.text, failed.is_missing) == ("missing: failed", True)
     assert (none.text, none.is_missing) == (DOES_NOT_APPLY, False)
+
+
+def test_a_column_of_huge_numbers_leaves_their_power_to_its_unit() -> None:
+    seen = number_column("error", "error", [3.04469698e17, 1.74e17, 6.2e15], "FLUXCAL")
+    assert [e.text for e in seen.entries] == ["304", "174", "6"]
+    assert seen.head == "error (10\u00b9\u2075 FLUXCAL)"
+    assert [e.raw for e in seen.entries] == [3.04469698e17, 1.74e17, 6.2e15]  # the CSV's
+
+
+def test_an_outlier_changes_no_unit() -> None:
+    seen = number_column("error", "error", [0.2, 0.3, 1e9], "z")
+    assert seen.unit == "z"
+    assert seen.entries[0].text == "0.200"
+
+
+@pytest.mark.parametrize(("power", "text"), [(18, "10\u00b9\u2078"), (-3, "10\u207b\u00b3")])
+def test_powers_are_raised(power: int, text: str) -> None:
+    assert numbers.ten_to(power) == text
