@@ -65,7 +65,7 @@ def escape(text: str) -> str:
 
 def _accented(letter: str) -> str:
     """`\\"{u}`; a letter that LaTeX cannot write without a package is a question mark."""
-    base, *accents = unicodedata.normalize("NFD", letter)
+    base, *accents = list(unicodedata.normalize("NFD", letter))
     if len(accents) == 1 and base.isascii() and accents[0] in _ACCENTS:
         return rf"\{_ACCENTS[accents[0]]}{{{base}}}"
     return "?"

@@ -54,9 +54,10 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes of all trials that run at once."""
+        """Bytes of all trials that run at once, of which each worker holds what a trial does."""
         largest = max((e.memory for e in self.estimates.values()), default=0)
-        return largest * min(self.room.num_concurrent, max(1, len(self.trials)))
+        num_at_once = min(self.room.num_concurrent, max(1, len(self.trials)))
+        return largest * num_at_once * max(1, self.spec.base.runtime.num_workers)
 
     def check(self, machine: Machine) -> None:
         """Refuse what the calibration has shown not to fit.

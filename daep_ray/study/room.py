@@ -45,6 +45,7 @@ def room_here(config: RunConfig, shards: ShardFolder, gpus_per_trial: float) -> 
     """
     machine = this_machine()
     check_room(config, shards, gpus_per_trial, [machine])
+    _check_workers(config, machine)
     return resources(
         num_cores(),
         num_threads=config.runtime.num_threads,
@@ -53,6 +54,17 @@ def room_here(config: RunConfig, shards: ShardFolder, gpus_per_trial: float) -> 
         gpus_per_trial=gpus_per_trial,
         num_gpus=machine.gpus,
     )
+
+
+def _check_workers(config: RunConfig, machine: Machine) -> None:
+    """Our own session could declare any number of CPUs; more threads than there are only wait."""
+    num_workers, num_threads = config.runtime.num_workers, config.runtime.num_threads
+    if num_workers * num_threads > machine.cpus:
+        each = f" of {num_threads} threads each" if num_threads > 1 else ""
+        raise ConfigError(
+            f"--workers {num_workers}{each} asks for {num_workers * num_threads} CPUs, and this "
+            f"machine has {machine.cpus:g}: lower --workers"
+        )
 
 
 def num_datasets(config: RunConfig, shards: ShardFolder) -> int:

@@ -137,6 +137,11 @@ def test_a_modality_that_no_training_sample_has(synthetic_shards: Path) -> None:
         (["--gpus-per-trial", "1"], "--gpus-per-trial 1 asks for a GPU, and this machine has no"),
         (["--set", "runtime.device=cuda"], "runtime.device 'cuda' asks for a GPU"),
         (["--set", "runtime.num_threads=5000"], "runtime.num_threads 5000 needs as many CPUs"),
+        (["--workers", "64"], "--workers 64 asks for 64 CPUs, and this machine has 2: lower"),
+        (
+            ["--workers", "2", "--set", "runtime.num_threads=2"],
+            "--workers 2 of 2 threads each asks for 4 CPUs",
+        ),
     ],
 )
 @pytest.mark.parametrize("plan", [[], ["--dry-run"]], ids=["run", "plan"])
@@ -195,6 +200,8 @@ def test_a_plan_that_needs_more_memory_than_there_is(spec: StudySpec) -> None:
     planned.check(Machine(2, 0, None))
     with pytest.raises(ConfigError, match=r"2 trainings at a time need about 6.4 GB"):
         planned.check(Machine(2, 0, 5 * GIB))
+    shared = replace(planned, spec=spec.with_settings({"runtime.num_workers": 3}))
+    assert shared.memory == 3 * planned.memory  # each of the workers is a process
 
 
 def test_a_study_that_runs_already(refused: Callable[..., str], tmp_path: Path) -> None:
