@@ -16,6 +16,31 @@ from daep_ray.settings import override
 from daep_ray.study.session import check_share
 from daep_ray.study.spec import Scheduler, Search, StudySpec
 
+# Options of every command that runs studies, with the type that each has.
+Preset = Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")]
+Seeds = Annotated[int | None, typer.Option(min=1, metavar="N", help="Replicates of every cell.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; repeatable."),
+]
+GpusPerTrial = Annotated[
+    float, typer.Option(min=0.0, metavar="X", help="GPUs of a trial; 0.5 shares one.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH",
+        help="Store of trainings, or s3://bucket/prefix; default: beside --out.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto; default: this machine."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would run and how long it takes.")
+]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,37 +78,19 @@ def command_of(name: str, act: Callable[[Options], None]) -> Callable[..., None]
             str | None,
             typer.Option(metavar="NAMES", help="One, or several with commas; default: the first."),
         ] = None,
-        preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "smoke",
-        seeds: Annotated[
-            int | None, typer.Option(min=1, metavar="N", help="Replicates of every cell.")
-        ] = None,
-        settings: Annotated[
-            list[str] | None,
-            typer.Option("--set", metavar="PATH=VALUE", help="Override a setting; repeatable."),
-        ] = None,
+        preset: Preset = "smoke",
+        seeds: Seeds = None,
+        settings: Settings = None,
         workers: Annotated[
             int | None,
             typer.Option(min=0, metavar="N", help="Ray Train workers of a trial; 0: its process."),
         ] = None,
-        gpus_per_trial: Annotated[
-            float, typer.Option(min=0.0, metavar="X", help="GPUs of a trial; 0.5 shares one.")
-        ] = 0.0,
-        storage: Annotated[
-            str | None,
-            typer.Option(
-                metavar="PATH",
-                help="Store of trainings, or s3://bucket/prefix; default: beside --out.",
-            ),
-        ] = None,
-        address: Annotated[
-            str | None,
-            typer.Option(metavar="HOST:PORT", help="Ray cluster, or auto; default: this machine."),
-        ] = None,
+        gpus_per_trial: GpusPerTrial = 0.0,
+        storage: Storage = None,
+        address: Address = None,
         out: Annotated[Path, typer.Option(metavar="DIR", help="Tables and report.")] = Path("runs")
         / name,
-        dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Show what would run and how long it takes.")
-        ] = False,
+        dry_run: DryRun = False,
         recipe: Annotated[
             str | None, typer.Option(metavar="NAME", help="One of `daep-ray recipes`.")
         ] = None,

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray.config import PRESETS, RunConfig
+from daep_ray.config import RunConfig
 from daep_ray.report.beside_paper import order_grid, phase_grid, reconstruction_grid
 from daep_ray.report.joint import Section, write_joint
 from daep_ray.report.printed import LAMOST, PAIRS, ZTF_PHOTOMETRY, ZTF_SPECTRA
@@ -35,6 +35,15 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.statistics import fit_recipe
 from daep_ray.study.spec import Axis, StudySpec
 from daep_ray.study_cli import Options, Part, run_command, run_parts
+from daep_ray.study_options import (
+    Address,
+    DryRun,
+    GpusPerTrial,
+    Preset,
+    Seeds,
+    Settings,
+    Storage,
+)
 
 # seen in training; light curves are ten times shorter than spectra
 NUM_SPECTRA = {"smoke": 1_000, "laptop": 12_000, "cluster": 10_000_000}
@@ -269,23 +278,14 @@ def command(
     pairs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Table 4: folder of `ingest surface`.")
     ] = None,
-    preset: Annotated[str, typer.Option(help=f"{', '.join(PRESETS)}.")] = "smoke",
-    seeds: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Replicates of every cell.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Of every table; repeatable."),
-    ] = None,
-    gpus_per_trial: Annotated[float, typer.Option(min=0.0, metavar="X")] = 0.0,
-    storage: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Store of trainings; default: beside --out.")
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster; default: this machine.")
-    ] = None,
+    preset: Preset = "smoke",
+    seeds: Seeds = None,
+    settings: Settings = None,
+    gpus_per_trial: GpusPerTrial = 0.0,
+    storage: Storage = None,
+    address: Address = None,
     out: Annotated[Path, typer.Option(metavar="DIR")] = Path("runs/paper_tables"),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Make the tables whose data are given, and the page over them."""
     data = {"lamost": lamost, "spectra": spectra, "photometry": photometry, "pairs": pairs}
