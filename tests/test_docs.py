@@ -76,6 +76,18 @@ def test_make_targets_in_documents_exist() -> None:
     assert shown <= targets
 
 
+def test_every_study_is_in_the_readme() -> None:
+    names = {p.stem for p in (ROOT / "studies").glob("*.py")}
+    missing = {n for n in names if f"`{n}`" not in README and f"studies/{n}.py" not in README}
+    assert not missing
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_can_be_copied(path: Path) -> None:
+    """A shell reads `<this>` as a file to read from."""
+    assert not [line for line in shell_lines(path.read_text()) if re.search(r"<[a-z ]+>", line)]
+
+
 def test_the_first_screen_has_what_it_is_a_figure_and_two_commands() -> None:
     first = "\n".join(README.splitlines()[:20])
     assert "![" in first
