@@ -23,7 +23,7 @@ CODES = {  # (length, width)
     "laptop": [(2, 2), (4, 2), (4, 4), (8, 4), (8, 8)],
     "cluster": [(2, 2), (4, 2), (4, 4), (8, 4), (8, 8)],
 }
-NUM_OBJECTS = {"smoke": 16_000, "laptop": 12_000, "cluster": 10_000_000}  # seen in training
+NUM_OBJECTS = {"smoke": 16_000, "laptop": 48_000, "cluster": 10_000_000}  # seen in training
 SEEDS = {"smoke": 1, "laptop": 2, "cluster": 5}
 BETA = 0.001  # as in bottleneck_sweep.py
 
@@ -48,6 +48,7 @@ def build(base: RunConfig, preset: str) -> StudySpec:
             "vae": {"objective.kind": "vae", "objective.beta": BETA},
         },
         seeds=tuple(range(SEEDS[preset])),
+        asks="bias_before_peak",
     )
 
 

@@ -162,10 +162,14 @@ def _outcome(own: Sequence[Step]) -> str:
         said += [listing(by)] if by else []
     for verdict, words in WORDS.items():
         told = [s for s in own if s.verdict == verdict]
-        by = "" if verdict == "equal" else " ({})"
-        at = [f"{s.point.x}{by.format(percent(s.relative, sign=True))}" for s in told]
+        at = [_at(s, with_size=verdict != "equal") for s in told]
         said += [f"{words} at {listing(at)}"] if told else []
     return "; ".join(said)
+
+
+def _at(step: Step, with_size: bool) -> str:
+    size = f" ({percent(step.relative, sign=True)})" if with_size else ""
+    return f"{step.point.x}{size}"
 
 
 def of_control(study: Study, evidence: Evidence) -> list[Step]:

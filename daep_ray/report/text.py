@@ -6,7 +6,7 @@ interval and its corrected p-value say so.
 
 from typing import Any
 
-from daep_ray.report import along_axis
+from daep_ray.report import along_axis, before_peak
 from daep_ray.report.box import Answer
 from daep_ray.report.evidence import LEVEL, Comparison, Evidence
 from daep_ray.report.numbers import (
@@ -28,8 +28,13 @@ INTERVAL = f"95{NARROW}% interval"
 
 def answer(study: Study, evidence: Evidence) -> Answer:
     """The answer to the study's question, from its tables: the models against each other, or the
-    control model along the axis, where the study declares which value the others are to beat."""
+    control model along the axis, where the study declares which value the others are to beat, or
+    the bias before the peak, where it asks for that."""
     ranked = _of_models(study, evidence)
+    asks_for_bias = study.spec.get("asks") == before_peak.METRIC and ranked.kind != "none"
+    if asks_for_bias and (biases := before_peak.sentences(study, evidence)):
+        first, *others = biases
+        return Answer.short("mixed", first, (*others, ranked.sentence, *ranked.more, *ranked.rest))
     steps = along_axis.of_control(study, evidence) if ranked.kind != "none" else []
     if not steps:
         return ranked

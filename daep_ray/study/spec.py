@@ -39,6 +39,7 @@ class StudySpec:
     """A question and the design that answers it.
 
     `models` maps a name to overrides of the base; the first is the control of paired differences.
+    `asks`: what the question is about, and a report's first sentence.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StudySpec:
     # what a search looks for, never the test split; `pareto` weighs several against each other
     target: str | Target | tuple[str | Target, ...] = ERROR
     scheduler: Scheduler = "none"
+    asks: Literal["error", "bias_before_peak"] = "error"
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -119,6 +121,8 @@ class StudySpec:
             "search": self.search,
             "base": base,
         }
+        if self.asks != "error":
+            content["asks"] = self.asks
         if self.search != "grid":
             content["num_trials"] = self.num_trials
         if self.search == "optuna" or self.scheduler != "none":
