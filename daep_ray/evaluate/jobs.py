@@ -7,6 +7,7 @@ at.
 """
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import ray
 import ray.data
 import torch
 from ray.exceptions import RayActorError
+from ray.util.annotations import RayDeprecationWarning
 
 from daep_ray.errors import ConfigError, DataError, UserError
 from daep_ray.evaluate.parts import Done, Job, join, start, write_part
@@ -103,16 +105,19 @@ def compute_on_workers(
     context.execution_no_progress_timeout_s = _NO_PROGRESS_SECONDS
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0
     dataset = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_TASKS))
-    answered = dataset.map_batches(
-        _Worker,
-        fn_constructor_args=(make,),
-        batch_size=1,
-        batch_format="numpy",
-        compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
-        num_cpus=num_threads,
-        num_gpus=1 if has_gpu else None,
-        max_task_retries=most_deaths - 1,
-    )
+    with warnings.catch_warnings():
+        # of Ray's options only the named ones stay; none of them bounds the retries of an actor
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        answered = dataset.map_batches(
+            _Worker,
+            fn_constructor_args=(make,),
+            batch_size=1,
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(size=min(num_workers, len(items))),
+            num_cpus=num_threads,
+            num_gpus=1 if has_gpu else None,
+            max_task_retries=most_deaths - 1,
+        )
     try:
         for done, row in enumerate(answered.iter_rows(), start=1):
             if row["problem"]:

@@ -199,6 +199,7 @@ def test_a_model_without_a_prior_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.ray
+@pytest.mark.filterwarnings("error::ray.util.annotations.RayDeprecationWarning")
 @pytest.mark.usefixtures("ray_session")
 def test_the_same_bytes_for_any_number_of_workers(
     run: Path, pairs: ShardFolder, tmp_path: Path
