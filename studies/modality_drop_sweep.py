@@ -5,7 +5,8 @@ Design: daep on pairs with each modality dropped with probability 0 to 0.5, the 
 both modalities is the price; `from_<modality>`, where only that modality was shown, the gain.
 Expected: without dropping a missing modality is fatal; 0.1 to 0.2 repairs most of it for a few
 per cent of the error with both; 0.5 costs more than it gains.
-Answer: not run yet.
+Answer (laptop, SALT3's pairs): 0.1 buys all that any rate buys for spectra told from light curves;
+its price is a fifth of the error of light curves with both shown.
 Cost: estimated, smoke 5 to 10 minutes on two cores.
 
     python studies/modality_drop_sweep.py --modality photometry,spectrum
