@@ -121,6 +121,9 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
             f"{len(unfinished)} cells of {models} have no result; their configurations rest on "
             "fewer seeds or none."
         )
+    if study.left_out:
+        rows = listing([f"{whole(n)} rows of {name}" for name, n in study.left_out.items()])
+        said.append(f"Left out, because their numbers are not finite: {rows}.")
     lacking = [
         words
         for table, words in (

@@ -19,6 +19,15 @@ PREFERENCE = ("mean_of_draws", "one_draw", "one_step", "reference")  # the first
 MEAN, PCA, GP = "mean", "pca", "gp"
 REFERENCES = (PCA, MEAN, GP)
 WITHOUT_CODE = (MEAN, GP)  # a probe has nothing to ask them
+# What must be finite, or null, to be drawn: a model that diverged somewhere predicts what is not.
+DRAWN = {
+    "examples": ("position", "truth", "error", "noiseless", "mean", "low", "high"),
+    "profiles": ("median", "low", "high"),
+    "calibration": ("value", "target", "sd"),
+    "groups": ("value", "sd"),
+    "confusion": ("value",),
+    "codes": ("x", "y"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,7 @@ class Study:
     run: dict[str, Any]
     cells: tuple[Cell, ...]
     tables: dict[str, pa.Table] = field(repr=False)
+    left_out: dict[str, int] = field(default_factory=dict)  # rows with infinite numbers, by table
 
     @property
     def trained(self) -> list[Cell]:
@@ -150,12 +160,22 @@ def read(out: Path) -> Study:
     cells = found.pop("cells").to_pylist()
     if not cells:
         raise DataError(f"the study at {str(out)!r} has no cells: run it again on the same --out")
+    kept = {name: _finite(table, DRAWN.get(name, ())) for name, table in found.items()}
+    lost = {name: found[name].num_rows - kept[name].num_rows for name in found}
     return Study(
         spec=_json(out / "spec.json"),
         run=_json(out / "run.json"),
         cells=tuple(_cell(row) for row in cells),
-        tables=found,
+        tables=kept,
+        left_out={name: number for name, number in lost.items() if number},
     )
+
+
+def _finite(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:
+    """The rows whose numbers are finite or null."""
+    for column in columns:
+        table = table.filter(pc.fill_null(pc.is_finite(table[column]), True))
+    return table
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -21,8 +21,9 @@ import pytest
 from daep_ray.errors import DataError, StorageError
 from daep_ray.report import build
 from daep_ray.report.html import render
+from daep_ray.report.numbers import whole
 from daep_ray.report.page import compose
-from daep_ray.report.source import read
+from daep_ray.report.source import DRAWN, read
 from daep_ray.study import tables
 from tests.report.fake_study import Fake, make
 
@@ -312,6 +313,24 @@ def test_an_infinite_error_is_missing(tmp_path: Path) -> None:
     tables.write(out / "tables", {"metrics": tables.from_rows("metrics", changed)})
     assert "missing: not measured, or not finite" in build(out).read_text()
     assert "16 and 64 floats" in compose(read(out)).answer.sentence  # 4 is not there to compare
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_model_that_diverged_somewhere_leaves_a_page(
+    name: str, number: float, tmp_path: Path
+) -> None:
+    """The first cell's rows hold no finite number: they are left out, and that is said."""
+    out = make(tmp_path, Fake(seeds=(0,), sizes=((4, 4),)))
+    rows = tables.read(out, name).to_pylist()
+    first = tables.read(out, "cells")["cell"][0].as_py()
+    lost = dict.fromkeys(DRAWN[name], number)
+    changed = [row | (lost if row["cell"] == first else {}) for row in rows]
+    tables.write(out / "tables", {name: tables.from_rows(name, changed)})
+    text = render(compose(read(out)))
+    number_lost = sum(row["cell"] == first for row in rows)
+    assert f"numbers are not finite: {whole(number_lost)} rows of {name}." in text
+    assert not re.search(r">[^<]*\b(nan|inf)\b[^<]*<", text)
 
 
 def test_a_report_needs_no_spec_and_no_run(tmp_path: Path) -> None:
