@@ -4,6 +4,7 @@ A study in, sentences out: which settings were tried and why, which one its vali
 of a search, and what that one does on the test objects.
 """
 
+import math
 from statistics import fmean
 from typing import Any
 
@@ -85,4 +86,5 @@ def choice(study: Study, evidence: Evidence) -> str:
 def _last(study: Study, name: str) -> dict[str, float]:
     """The last point of a learning curve per training."""
     rows = sorted(study.rows("curves", name=name).to_pylist(), key=lambda r: r["num_objects"])
-    return {row["training"]: row["value"] for row in rows}
+    known = [row for row in rows if row["value"] is not None and math.isfinite(row["value"])]
+    return {row["training"]: row["value"] for row in known}
