@@ -191,6 +191,9 @@ def report(
     index: Annotated[
         bool, typer.Option("--index", help="OUT holds studies: one page over all of them.")
     ] = False,
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="No files beside the page, as for an attachment.")
+    ] = False,
 ) -> None:
     """Build a study's page again.
 
@@ -207,7 +210,7 @@ def report(
 
         print(f"index: {write_index(out)}")
         return
-    print(f"report: {build(out)}")
+    print(f"report: {build(out, page_only)}")
 
 
 app.command()(cli_evaluate.evaluate)

@@ -9,8 +9,10 @@ report is built on a laptop.
 from pathlib import Path
 
 
-def build(out: Path) -> Path:
+def build(out: Path, is_alone: bool = False) -> Path:
     """Write the report of the study in `out`; returns the page's path.
+
+    `is_alone`: the page without files beside it, and without links to them.
 
     Raises:
         DataError: there are no tables in `out`, or one cannot be read.
@@ -19,4 +21,4 @@ def build(out: Path) -> Path:
     # matplotlib takes half a second to import: not for everybody who imports the package
     from daep_ray.report.write import write_report
 
-    return write_report(Path(out))
+    return write_report(Path(out), is_alone)

@@ -15,14 +15,15 @@ from daep_ray.report.page import Page
 from daep_ray.report.svg import on_page
 
 
-def render(page: Page) -> str:
-    """The page's text."""
+def render(page: Page, is_alone: bool = False) -> str:
+    """The page's text; `is_alone`: nothing lies beside it, so it links to nothing."""
     figures, rules = on_page(page.drawings)
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             page=page,
+            has_files=not is_alone,
             figures={name: Markup(figure) for name, figure in figures.items()},
             figure_rules=Markup(rules),
         )
