@@ -100,6 +100,7 @@ def title(model: str) -> str:
 # svg.fonttype none: text stays text, small, searchable, in the reader's font; DejaVu comes with
 # matplotlib, so that every machine lays out the same. pdf.fonttype 42: text editable in a paper.
 RC: dict[str, Any] = {
+    "text.parse_math": False,  # a survey's words may have dollars in them
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.0,

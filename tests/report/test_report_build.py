@@ -169,6 +169,13 @@ def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
     assert "<script>" not in markdown.replace("\\<", "")
 
 
+def test_words_of_a_survey_are_no_formulae(tmp_path: Path) -> None:
+    """matplotlib reads what stands between two dollars, and stops where it is none."""
+    names = ("$y_$", "daep", "$\\frac")
+    fake = Fake(seeds=(0,), sizes=((4, 4),), modality="$m_$", models=("daep",), classes=names)
+    assert "$y_$" in build(make(tmp_path, fake)).read_text()
+
+
 def with_axis(out: Path, path: str, values: list[object]) -> Path:
     """A study whose code sizes have become values of another axis, all with 16 floats."""
     make(out, Fake(sizes=((2, 2), (4, 4), (8, 8)), gain={"vae": 1.2}))
