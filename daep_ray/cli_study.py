@@ -11,9 +11,7 @@ import typer
 if TYPE_CHECKING:
     from daep_ray.study.compare import Row
 
-app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Finished studies: compare two of them."
-)
+app = typer.Typer(rich_markup_mode=None, help="Finished studies: compare two of them.")
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a study (--out).")]
 

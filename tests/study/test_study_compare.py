@@ -113,6 +113,16 @@ def test_nothing_in_common_is_refused(first: Path, second: Path) -> None:
         compare(first, second)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [([], "Missing command."), (["list"], "No such command 'list'.")]
+)
+def test_a_command_that_is_none(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_app(app, ["study", *words]) == 2
+    assert capsys.readouterr().err == f"error: {said} (see --help)\n"
+
+
 def test_one_object_in_common_is_none(first: Path, second: Path) -> None:
     kept = tables.read(second, "objects")["object_id"][0].as_py()
     change(second, "objects", lambda row: row if row["object_id"] == kept else None)
