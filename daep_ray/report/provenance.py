@@ -110,16 +110,16 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
     stopped = sum(c.state == "stopped" for c in study.trained)
     if stopped:
         said.append(
-            f"{stopped} cells were stopped before their budget, because their learning curves were "
-            "worse than others'; what they would have become is unknown, and they are compared "
+            f"Stopped before their budget, because their learning curves were worse than others': "
+            f"{_cells(stopped)}; what they would have become is unknown, and they are compared "
             "with nothing."
         )
     unfinished = [c for c in study.trained if c.state not in ("done", "stopped")]
     if unfinished:
         models = listing(list(dict.fromkeys(title(c.model) for c in unfinished)))
         said.append(
-            f"{len(unfinished)} cells of {models} have no result; their configurations rest on "
-            "fewer seeds or none."
+            f"Without a result: {_cells(len(unfinished))} of {models}; their configurations rest "
+            "on fewer seeds or none."
         )
     if study.left_out:
         rows = listing([f"{whole(n)} rows of {name}" for name, n in study.left_out.items()])
@@ -137,6 +137,10 @@ def limits(study: Study, evidence: list[Evidence]) -> list[str]:
     if lacking:
         said.append(f"missing: {listing(lacking)}: the study's tables hold none.")
     return said
+
+
+def _cells(number: int) -> str:
+    return f"{whole(number)} cell{'s' if number > 1 else ''}"
 
 
 def why_no_probe(study: Study) -> str:

@@ -32,5 +32,6 @@ def test_they_are_no_finished_trainings() -> None:
 
 def test_a_report_says_that_they_are_compared_with_nothing() -> None:
     said = " ".join(limits(study("done", "stopped", "failed"), []))
-    assert "1 cells were stopped before their budget" in said
-    assert "1 cells of VAE have no result" in said
+    assert "worse than others': 1 cell;" in said
+    assert "Without a result: 1 cell of VAE;" in said
+    assert "2 cells of VAE;" in " ".join(limits(study("failed", "missing"), []))
