@@ -30,7 +30,8 @@ from daep_ray.stream.recipe import Recipe, default_recipe, recipe_identity
 SCIENCE_VERSION = 1
 # Raised whenever an evaluation measures more, or otherwise: trainings stay, evaluations are made
 # anew. 2: conformal intervals, lines of spectra, a Gaussian process through the other points.
-EVALUATION_VERSION = 2
+# 3: recall among objects, not their repeated sequences; calibration by position at each phase.
+EVALUATION_VERSION = 3
 
 
 class MuonConfig(Settings):

@@ -9,8 +9,8 @@ network evaluation, no sampling), `reference` (PCA, the training mean, or a Gaus
 predicts each point of a light curve from the others), `probe` (a classifier on codes). With several
 modalities `from_photometry` (and so on) is the mean of K draws, or the reference, from the code of
 that modality alone, over the samples that have both; recall@k there is the share of those samples
-whose own sequence that modality finds among the first k. A masked autoencoder is shown a share of
-the values: its errors are taken over the others, and once more over all of them, the shown ones
+whose own object that modality finds among the first k of all. A masked autoencoder is shown a share
+of the values: its errors are taken over the others, and once more over all of them, the shown ones
 copied, as published (`shown_copied`).
 
 Beside them: `draws` (what the K draws say together: coverage, width, CRPS, ranks; those told from
@@ -79,6 +79,7 @@ METRICS: dict[str, Metric] = {
     "probe_balanced_accuracy": Metric("probe balanced accuracy", "fraction", is_lower_better=False),
     "probe_macro_f1": Metric("probe macro F1", "fraction", is_lower_better=False),
     "probe_majority_accuracy": Metric("majority accuracy", "fraction", is_lower_better=False),
+    "probe_majority_macro_f1": Metric("majority macro F1", "fraction", is_lower_better=False),
     "probe_num_classes": Metric("classes in the probe", "count", is_lower_better=False, digits=1),
     "probe_num_objects": Metric("objects in the probe", "count", is_lower_better=False, digits=1),
     "probe_r2": Metric("probe R2", "fraction", is_lower_better=False),

@@ -79,6 +79,7 @@ class Model:
         if len(batch.sequences) > 1:
             vectors = self.objective.aligned(batch.to(self.device))
             compared.add(
+                batch.sample_ids,
                 batch.objects,
                 {m: x.double().cpu().numpy() for m, x in vectors.items()},
                 {m: batch.is_present(m).numpy() for m in vectors},

@@ -5,7 +5,7 @@ the objects with a sample in the bin; an object's samples in it are averaged fir
 phases where it declares a continuous metadata of that name.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,21 @@ def phases_of(fitted: FittedRecipe, modality: str, flat: FlatSequence) -> np.nda
     return phases * scale.sd + scale.mean
 
 
+def near(phases: np.ndarray | None) -> Iterator[tuple[float, np.ndarray]]:
+    """(centre, (B,) bool) of the bins that any sample is in; none without phases."""
+    if phases is None:
+        return
+    for centre in CENTRES:
+        inside = (phases >= centre - HALF_WIDTH) & (phases < centre + HALF_WIDTH)
+        if inside.any():
+            yield centre, inside
+
+
 def by_phase(errors: SortedErrors) -> dict[float, OverObjects]:
     """Over the objects with a sample in the bin, by its centre; a bin without one is left out."""
     found: dict[float, OverObjects] = {}
-    phases = errors.about.get(PHASE, np.empty(0))
-    for centre in CENTRES if len(phases) else ():
-        low, high = centre - HALF_WIDTH, centre + HALF_WIDTH
-        inside = errors.where((phases >= low) & (phases < high))
-        if len(inside.sample_ids):
-            found[centre] = inside.over_objects()
+    for centre, inside in near(errors.about.get(PHASE)):
+        found[centre] = errors.where(inside).over_objects()
     return found
 
 

@@ -1,8 +1,8 @@
 """The probe: how well a straight line through the code, or a small network, tells classes apart.
 
 In: codes (S, F), a class and an object per sample. Out: accuracy, balanced accuracy, macro F1 and,
-beside them, the accuracy of always saying the most frequent class (on the same splits), as mean and
-standard deviation over the splits.
+beside them, the accuracy and macro F1 of always saying the most frequent class (on the same
+splits), as mean and standard deviation over the splits.
 
 Every split is a new draw: 70 % of each class's objects fit, 30 % are scored, and all samples of an
 object fall on one side. Codes are standardised on the fit part. The classifier is run until it has
@@ -161,7 +161,10 @@ def _tell(
 def _score(told: Told) -> dict[str, float]:
     truth, said, weight = told.truth, told.said, told.weight
     majority = np.full(len(truth), told.majority)
-    f1 = f1_score(truth, said, average="macro", sample_weight=weight, zero_division=0)
+    f1, majority_f1 = (
+        f1_score(truth, told_, average="macro", sample_weight=weight, zero_division=0)
+        for told_ in (said, majority)
+    )
     return {
         "probe_accuracy": float(accuracy_score(truth, said, sample_weight=weight)),
         "probe_balanced_accuracy": float(
@@ -169,6 +172,7 @@ def _score(told: Told) -> dict[str, float]:
         ),
         "probe_macro_f1": float(f1),
         "probe_majority_accuracy": float(accuracy_score(truth, majority, sample_weight=weight)),
+        "probe_majority_macro_f1": float(majority_f1),
     }
 
 

@@ -41,7 +41,8 @@ def published_probe(coded: Coded) -> list[Score]:
         said = (codes[scored] @ weight.T + bias).argmax(1).numpy()
         f1 = f1_score(classes[scored], said, average="macro", zero_division=0)
         found.append((accuracy_score(classes[scored], said), f1))
-    majority = np.bincount(classes[fit]).argmax()
+    majority = np.full(len(scored), np.bincount(classes[fit]).argmax())
+    f1 = f1_score(classes[scored], majority, average="macro", zero_division=0)
     return [
         *(
             Score(metric, float(np.mean(values)), float(np.std(values, ddof=1)), len(SEEDS))
@@ -50,6 +51,7 @@ def published_probe(coded: Coded) -> list[Score]:
             )
         ),
         Score("probe_majority_accuracy", float(np.mean(classes[scored] == majority)), 0.0, 1),
+        Score("probe_majority_macro_f1", float(f1), 0.0, 1),
         Score("probe_num_classes", float(len(names)), 0.0, 1),
     ]
 

@@ -9,7 +9,7 @@ unit. The truth is what the recipe made of the data (a median filter is not undo
 depends on how samples are packed: errors are summed within a sample, samples sorted by id.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,6 +196,18 @@ def sample_errors(
         ):
             errors[estimate, metric] = sample_means(by_point, flat.offsets, judged)
     return errors
+
+
+def misses(
+    estimates: Mapping[str, np.ndarray], truth: np.ndarray
+) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """(estimate, (N,) errors by metric, z units) of the point estimates: what profiles show, and
+    what is told from one modality."""
+    usual = next((name for name in CENTRAL if name in estimates), None)
+    for name, values in estimates.items():
+        if name == usual or name.startswith(FROM):
+            off = values[0] - truth
+            yield name, {"absolute_error": np.abs(off), "squared_error": off**2}
 
 
 def sample_means(

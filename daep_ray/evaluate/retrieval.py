@@ -1,9 +1,11 @@
-"""Does one modality find its other half? recall@k between modalities of the same samples.
+"""Does one modality find its other half? recall@k between modalities of the same objects.
 
 In: unit vectors of each sample's modalities (`Objective.aligned`). Out: rows of the table
-`metrics`, estimate `from_<modality>`: among the measured samples that have both (5,000 at most),
-each ranks the others' sequences by cosine, and recall@k is the share whose own is among the first
-k. Sequences of the same object count as its own. Chance is beside it.
+`metrics`, estimate `from_<modality>`. Each of the measured samples that have both (5,000 at most)
+ranks a gallery by cosine that holds one sequence per object, that of its first sample by id: an
+object with many samples would fill the first places, all the more where they share one light curve.
+recall@k is the share of the samples whose own object is among the first k, an object's samples
+averaged first. Chance, k / objects, is beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,17 +23,20 @@ _BLOCK = 1024  # queries at once
 class Aligned:
     """Vectors of the samples that have a modality, growing batch by batch."""
 
+    sample_ids: list[str] = field(default_factory=list)
     object_ids: list[str] = field(default_factory=list)
     vectors: dict[str, list[np.ndarray]] = field(default_factory=dict)
     is_present: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(
         self,
+        sample_ids: Iterable[str],
         object_ids: Iterable[str],
         vectors: Mapping[str, np.ndarray],
         is_present: Mapping[str, np.ndarray],
     ) -> None:
         """A batch: (B, F) of length 1 and (B,) bool per modality."""
+        self.sample_ids += sample_ids
         self.object_ids += object_ids
         for m, rows in vectors.items():
             self.vectors.setdefault(m, []).append(rows)
@@ -39,15 +44,17 @@ class Aligned:
 
     def metric_rows(self, split: str) -> Iterator[dict[str, Any]]:
         """Rows for every ordered pair of modalities that at least two objects have both of."""
-        objects = np.unique(np.array(self.object_ids, dtype=str), return_inverse=True)[1]
-        whole = {m: np.concatenate(parts) for m, parts in self.vectors.items()}
-        present = {m: np.concatenate(parts) for m, parts in self.is_present.items()}
+        order = np.argsort(np.array(self.sample_ids, dtype=str), kind="stable")
+        owners = np.array(self.object_ids, dtype=str)[order]
+        whole = {m: np.concatenate(parts)[order] for m, parts in self.vectors.items()}
+        present = {m: np.concatenate(parts)[order] for m, parts in self.is_present.items()}
         for target in whole:
             for source in whole:
                 both = np.flatnonzero(present[target] & present[source])
-                if target == source or len(np.unique(objects[both])) < 2:
+                objects, first, of = np.unique(owners[both], return_index=True, return_inverse=True)
+                if target == source or len(objects) < 2:
                     continue
-                found = recall(whole[source][both], whole[target][both], objects[both])
+                found = recall(whole[source][both], whole[target][both[first]], of)
                 for metric, value in found.items():
                     yield {
                         "modality": target,
@@ -56,35 +63,26 @@ class Aligned:
                         "metric": metric,
                         "value": value,
                         "sd": None,
-                        "count": len(both),
+                        "count": len(objects),
                     }
 
 
-def recall(asking: np.ndarray, asked: np.ndarray, objects: np.ndarray) -> dict[str, float]:
-    """recall@k of (n, F) unit vectors that ask the (n, F) others, and what a guess would get.
+def recall(asking: np.ndarray, gallery: np.ndarray, owner: np.ndarray) -> dict[str, float]:
+    """recall@k of (n, F) unit vectors that ask a gallery (O, F), and what a guess would get.
 
-    `objects` (n,) say whose each is. A tie counts half of those that it ties with.
+    `owner` (n,) is each one's own place in the gallery; every place has one at least. Of those that
+    are equally near any may come first: a hit is the probability of one.
     """
-    ranks, guesses = [], []
+    nearer, level = np.zeros(len(asking)), np.zeros(len(asking))
     for start in range(0, len(asking), _BLOCK):
         part = slice(start, start + _BLOCK)
-        cosine = asking[part] @ asked.T
-        own = objects[part, None] == objects[None, :]
-        best = np.where(own, cosine, -np.inf).max(1, keepdims=True)
-        strangers = np.where(own, -np.inf, cosine)
-        ranks.append((strangers > best).sum(1) + 0.5 * (strangers == best).sum(1))
-        guesses.append(own.sum(1))
-    rank, num_own, num = np.concatenate(ranks), np.concatenate(guesses), len(asking)
-    found = {}
+        cosine = asking[part] @ gallery.T
+        own = np.take_along_axis(cosine, owner[part, None], axis=1)
+        nearer[part] = (~(cosine <= own)).sum(1)  # what is no number finds nothing
+        level[part] = np.maximum((cosine == own).sum(1), 1)
+    found, samples = {}, np.bincount(owner)
     for k in RANKS:
-        found[f"recall_at_{k}"] = float((rank < k).mean())
-        found[f"recall_at_{k}_chance"] = float(_chance(num_own, num, min(k, num)).mean())
+        hits = np.clip((k - nearer) / level, 0, 1)
+        found[f"recall_at_{k}"] = float((np.bincount(owner, hits) / samples).mean())
+        found[f"recall_at_{k}_chance"] = min(k, len(gallery)) / len(gallery)
     return found
-
-
-def _chance(num_own: np.ndarray, num: int, k: int) -> np.ndarray:
-    """(n,) the probability that k of `num` at random hold at least one of `num_own`."""
-    missed = np.ones(len(num_own))
-    for i in range(k):
-        missed *= np.clip((num - num_own - i) / (num - i), 0, 1)
-    return 1 - missed

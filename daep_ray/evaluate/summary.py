@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from daep_ray.evaluate.calibration import Calibration
+from daep_ray.evaluate.calibration import AT_PHASE, CALIBRATION, Calibration
 from daep_ray.evaluate.detail import finest, scale_rows
 from daep_ray.evaluate.groups import by_group, group_rows
 from daep_ray.evaluate.intervals import IntervalSums
@@ -73,14 +73,7 @@ class Summary:
             yield {"modality": modality, "split": sums.split, **row}
 
     def _calibration_rows(self, sums: "Sums") -> Iterator[tuple[str, dict[str, Any]]]:
-        for modality, name, calibration in _calibrations(sums):
-            for row in calibration.position_rows(sums.fitted, modality):
-                yield modality, {"estimate": name, **row}
-            for row in calibration.rank_rows():
-                yield modality, {"estimate": name, **row}
-        for modality, name, intervals in _intervals(sums):
-            for row in intervals.position_rows(sums.fitted, modality):
-                yield modality, {"estimate": name, **row}
+        yield from _counted_rows(sums)
         kinds = in_order(self.over, sums.modalities)
         for kind in kinds:
             phases = {float(at): o for (axis, at), o in self._bins(kind).items() if axis == PHASE}
@@ -110,6 +103,33 @@ class Summary:
                 yield from sums.profile(modality).rows(sums.fitted, modality)
 
 
+def _counted_rows(sums: "Sums") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(modality, row) of everything that is counted in bins of position, and of ranks."""
+    for modality, name, calibration in _calibrations(sums):
+        for row in calibration.position_rows(sums.fitted, modality):
+            yield modality, {"estimate": name, **row}
+        for row in calibration.rank_rows():
+            yield modality, {"estimate": name, **row}
+    # which phase is met first hangs on the packing
+    for modality, name, calibration in sorted(_calibrations(sums, AT_PHASE), key=_by_phase):
+        estimate, phase = _at_phase(name)
+        for row in calibration.position_rows(sums.fitted, modality):
+            yield modality, {"estimate": estimate, **row, "axis": f"position at phase {phase:g}"}
+    for modality, name, intervals in _intervals(sums):
+        for row in intervals.position_rows(sums.fitted, modality):
+            yield modality, {"estimate": name, **row}
+
+
+def _at_phase(name: str) -> tuple[str, float]:
+    """`draws at -10` -> the estimate and the phase."""
+    estimate, _, phase = name.rpartition(" at ")
+    return estimate, float(phase)
+
+
+def _by_phase(counted: tuple[str, str, Calibration]) -> tuple[str, str, float]:
+    return (counted[0], *_at_phase(counted[1]))
+
+
 def in_order(kinds: Iterable[Kind], modalities: tuple[str, ...]) -> list[Kind]:
     """Errors, biases, then others; modality by modality, what is told from all first."""
     found = list(kinds)
@@ -126,10 +146,10 @@ def _joined(
     return found
 
 
-def _calibrations(sums: "Sums") -> Iterator[tuple[str, str, Calibration]]:
+def _calibrations(sums: "Sums", what: str = CALIBRATION) -> Iterator[tuple[str, str, Calibration]]:
     """Modality, estimate and bins."""
-    for (_, modality, estimate), counted in sums.counted.items():
-        if isinstance(counted, Calibration):
+    for (kind, modality, estimate), counted in sums.counted.items():
+        if kind == what and isinstance(counted, Calibration):
             yield modality, estimate, counted
 
 

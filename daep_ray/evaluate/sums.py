@@ -17,26 +17,28 @@ from typing import Protocol
 import numpy as np
 
 from daep_ray.evaluate.before_peak import biases, is_before_peak
-from daep_ray.evaluate.calibration import Calibration, drawn, judge
+from daep_ray.evaluate.calibration import AT_PHASE, CALIBRATION, Calibration, drawn, judge
 from daep_ray.evaluate.conformal import HalfWidths, conformal
 from daep_ray.evaluate.detail import powers
 from daep_ray.evaluate.intervals import PREDICTIVE, SPREAD, ByPoint, IntervalSums, normal
 from daep_ray.evaluate.lines import line_errors
 from daep_ray.evaluate.over_objects import BIASES, DETAILS, ERRORS, LINES, Kind
-from daep_ray.evaluate.phases import PHASE, phases_of
+from daep_ray.evaluate.phases import PHASE, near, phases_of
 from daep_ray.evaluate.profiles import Profile
 from daep_ray.evaluate.reconstruction import (
     SampleErrors,
     SortedErrors,
     by_source,
     central,
+    misses,
     sample_errors,
     sample_means,
 )
 from daep_ray.stream.fitted import FittedRecipe
-from daep_ray.stream.flat import FlatSequence
+from daep_ray.stream.flat import FlatSequence, spread
 
-CALIBRATION, INTERVALS, PROFILE = "calibration", "intervals", "profile"
+INTERVALS, PROFILE = "intervals", "profile"
+_COARSE = 4  # bins of position are taken together at one phase, which few samples have
 
 
 class Counted(Protocol):
@@ -85,9 +87,14 @@ class Sums:
             is_told = None if origin is None else np.repeat(origin.lengths > 0, flat.lengths)
             by_point: dict[str, ByPoint] = {}
             for name, draws in drawn(told):
-                judged = judge(draws, flat.value)
-                self.calibration(modality, name).add(flat, judged, _both(hidden, is_told))
+                judged, counts = judge(draws, flat.value), _both(hidden, is_told)
+                self.calibration(modality, name).add(flat, judged, counts)
+                for at, is_near in near(phases):
+                    at_phase = self.calibration(modality, f"{name} at {at:g}", AT_PHASE)
+                    at_phase.add(flat, judged, _both(counts, spread(is_near, flat.offsets)))
                 by_point[name] = judged.by_point()
+            for name, off in misses(told, flat.value):
+                self.intervals(modality, name).add(flat, off, _both(hidden, is_told))
             for name, covered in self._intervals(modality, said, flat.value):
                 self.intervals(modality, name).add(flat, covered, _both(hidden, is_told))
                 by_point[name] = covered
@@ -118,9 +125,9 @@ class Sums:
     def _of(self, kind: str, modality: str, source: str) -> SampleErrors:
         return self.samples.setdefault((kind, modality, source), SampleErrors())
 
-    def calibration(self, modality: str, estimate: str) -> Calibration:
+    def calibration(self, modality: str, estimate: str, what: str = CALIBRATION) -> Calibration:
         """The bins of an estimate's draws."""
-        found = self.counter((CALIBRATION, modality, estimate))
+        found = self.counter((what, modality, estimate))
         assert isinstance(found, Calibration)
         return found
 
@@ -151,6 +158,11 @@ class Sums:
         return {kind: errors.sorted() for kind, errors in self.samples.items() if errors.sample_ids}
 
 
+def _coarse(sums: Sums, modality: str) -> Calibration:
+    edges = sums.edges[modality]
+    return Calibration(np.unique([*edges[::_COARSE], edges[-1]]), sums.num_draws)
+
+
 def _profile(sums: Sums, modality: str) -> Profile:
     categories = sums.fitted.modalities[modality].categories
     return Profile(sums.edges[modality], len(categories[0].vocabulary) if categories else 1)
@@ -158,6 +170,7 @@ def _profile(sums: Sums, modality: str) -> Profile:
 
 COUNTED: dict[str, Callable[[Sums, str], Counted]] = {
     CALIBRATION: lambda sums, modality: Calibration(sums.edges[modality], sums.num_draws),
+    AT_PHASE: _coarse,
     INTERVALS: lambda sums, modality: IntervalSums(sums.edges[modality]),
     PROFILE: _profile,
 }

@@ -92,5 +92,8 @@ def duration(seconds: float) -> str:
 
 
 def listing(words: list[str]) -> str:
-    """`4`, `4 and 16`, `4, 16 and 64`."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+    """`4`, `4 and 16`, `4, 16 and 64`; names with commas of their own are parted by semicolons."""
+    if not words:
+        return ""
+    comma, last = ("; ", "; and ") if any("," in word for word in words) else (", ", " and ")
+    return last.join(filter(None, [comma.join(words[:-1]), words[-1]]))

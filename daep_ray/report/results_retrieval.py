@@ -46,9 +46,9 @@ def retrieval(study: Study, evidence: Evidence) -> Grid | None:
         f"Retrieval of {evidence.modality}, test samples that have both",
         tuple(columns),
         (
-            "Every sample ranks the sequences of the gallery, its own and those of all others, by "
-            "cosine. recall@k: the share whose own object is among the first k. \u00b1: half width "
-            "of the 95 % interval over seeds.",
+            "Every sample ranks the gallery, one sequence of each object, by cosine. recall@k: the "
+            "share whose own object is among the first k, an object's samples averaged first. "
+            "\u00b1: half width of the 95 % interval over seeds.",
         ),
     )
 
@@ -84,7 +84,7 @@ def _measured(study: Study, modality: str) -> dict[tuple[str, str, int, bool], d
 
 
 def _sizes(counts: list[int]) -> str:
-    """Samples in the gallery; from fewest to most where the cells differ."""
+    """Objects in the gallery; from fewest to most where the cells differ."""
     ends = sorted({min(counts), max(counts)})
     return " to ".join(f"{n:,}" for n in ends)
 

@@ -196,7 +196,8 @@ def test_an_evaluation_of_gaussian_draws_about_the_truth(
 def test_what_has_no_draws_has_no_calibration(folder: ShardFolder, fitted: FittedRecipe) -> None:
     alone = settings(num_conformal_objects=0)
     mean = evaluate_reference("mean", None, folder, fitted, ("photometry",), alone)
-    assert set(mean["calibration"]["axis"].to_pylist()) == {"scale"}
+    kinds = {(r["axis"], r["metric"].rpartition("_")[2]) for r in mean["calibration"].to_pylist()}
+    assert kinds == {("scale", "power"), ("position", "error")}
     few = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=2))
     assert "draws" not in few["metrics"]["estimate"].to_pylist()
     assert list(drawn({"one_draw": np.zeros((2, 5)), "from_spectrum": np.zeros((9, 5))})) == []

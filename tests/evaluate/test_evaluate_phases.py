@@ -199,6 +199,49 @@ def test_intervals_by_position_are_of_the_samples_that_can_be_told(
         assert total == pytest.approx(frame[f"{metric} {estimate}"].mean(), rel=1e-3)
 
 
+@pytest.mark.parametrize("estimate", ["draws", "from_photometry"])
+def test_intervals_by_phase_and_wavelength_are_those_of_the_measurements(
+    tables: Tables, points: pd.DataFrame, estimate: str
+) -> None:
+    """The bins of a phase together hold all its measurements once, and say what these say."""
+    frame = points[points.modality == "spectrum"]
+    frame = frame[frame.has_other] if estimate.startswith("from_") else frame
+    rows = [r for r in tables["calibration"].to_pylist() if r["estimate"] == estimate]
+    rows = [r for r in rows if r["axis"].startswith("position at phase")]
+    phases = list(dict.fromkeys(float(r["axis"].split()[-1]) for r in rows))
+    assert phases == sorted(phases)
+    assert len(phases) >= 3
+    for centre in phases:
+        inside = frame[(frame.phase >= centre - HALF_WIDTH) & (frame.phase < centre + HALF_WIDTH)]
+        for metric in ("coverage_50", "coverage_95", "width_90", "crps"):
+            place = (f"position at phase {centre:g}", metric)
+            mine = [r for r in rows if (r["axis"], r["metric"]) == place]
+            assert 2 <= len(mine) <= 6
+            assert sum(r["count"] for r in mine) == len(inside)
+            total = sum(r["value"] * r["count"] for r in mine) / len(inside)
+            assert total == pytest.approx(inside[f"{metric} {estimate}"].mean(), rel=1e-3)
+    nineties = [r["target"] for r in rows if r["metric"] == "coverage_90"]
+    assert nineties == pytest.approx([0.9 * 3 / 5] * len(nineties))
+
+
+@pytest.mark.parametrize("modality", NAMES)
+@pytest.mark.parametrize("source", ["all", "other"])
+def test_errors_by_position_are_those_of_the_measurements(
+    tables: Tables, points: pd.DataFrame, modality: str, source: str
+) -> None:
+    other = next(n for n in NAMES if n != modality)
+    estimate = "mean_of_draws" if source == "all" else f"from_{other}"
+    frame = points[points.modality == modality]
+    frame = frame if source == "all" else frame[frame.has_other]
+    place = (modality, "position", estimate, "squared_error")
+    rows = tables["calibration"].to_pylist()
+    mine = [r for r in rows if (r["modality"], r["axis"], r["estimate"], r["metric"]) == place]
+    assert len(mine) > 10
+    assert sum(r["count"] for r in mine) == len(frame)
+    total = sum(r["value"] * r["count"] for r in mine) / len(frame)
+    assert total == pytest.approx(frame[f"square {estimate}"].mean(), rel=1e-3)
+
+
 @pytest.mark.parametrize("estimate", ["one_draw", "mean_of_draws", "from_spectrum"])
 def test_bias_before_peak_is_that_of_the_measurements(
     tables: Tables, points: pd.DataFrame, estimate: str

@@ -58,7 +58,8 @@ def test_splits_are_ten_different_ones_and_stratified() -> None:
 def test_scores_are_those_of_scikit_learn_by_hand() -> None:
     """One sample per object, so that weights are 1: the plain recipe, metrics from counts."""
     coded = random_codes(1, 150, most_samples=1)
-    found: dict[str, list[float]] = {"accuracy": [], "balanced": [], "majority": [], "f1": []}
+    kinds = ("accuracy", "balanced", "majority", "majority f1", "f1")
+    found: dict[str, list[float]] = {kind: [] for kind in kinds}
     for fit, scored in splits(coded, 10):
         mean, sd = coded.codes[fit].mean(0), coded.codes[fit].std(0)
         model = LogisticRegression(max_iter=10_000)
@@ -68,7 +69,9 @@ def test_scores_are_those_of_scikit_learn_by_hand() -> None:
         found["accuracy"].append((said == truth).mean())
         found["balanced"].append(np.mean([(said == truth)[truth == c].mean() for c in "abc"]))
         names, counts = np.unique(coded.classes[fit], return_counts=True)
-        found["majority"].append((truth == names[counts.argmax()]).mean())
+        share = (truth == names[counts.argmax()]).mean()
+        found["majority"].append(share)
+        found["majority f1"].append(2 * share / (1 + share) / 3)
         hits = [((said == c) & (truth == c)).sum() for c in "abc"]
         both = [(said == c).sum() + (truth == c).sum() for c in "abc"]
         found["f1"].append(np.mean([2 * h / b for h, b in zip(hits, both, strict=True)]))
@@ -77,6 +80,7 @@ def test_scores_are_those_of_scikit_learn_by_hand() -> None:
         ("accuracy", "probe_accuracy"),
         ("balanced", "probe_balanced_accuracy"),
         ("majority", "probe_majority_accuracy"),
+        ("majority f1", "probe_majority_macro_f1"),
         ("f1", "probe_macro_f1"),
     ):
         assert value(scores, metric) == pytest.approx(np.mean(found[name]), abs=1e-12)

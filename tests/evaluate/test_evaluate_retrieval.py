@@ -29,41 +29,81 @@ def unit(num: int, seed: int) -> np.ndarray:
 
 
 def test_recall_is_that_of_a_sorted_list() -> None:
-    asking, asked = unit(60, 0), unit(60, 1)
-    asked = asked + 2 * asking
-    asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    objects = np.arange(60) // 2
-    found = recall(asking, asked, objects)
+    """Three samples of every object ask; an object counts once, however many it has."""
+    gallery, owner = unit(30, 1), np.repeat(np.arange(30), 3)[:-2]
+    asking = unit(len(owner), 0) + 0.7 * gallery[owner]
+    found = recall(asking, gallery, owner)
     for k in (1, 10):
-        hits = [objects[i] in objects[np.argsort(-(asked @ asking[i]))[:k]] for i in range(60)]
-        assert found[f"recall_at_{k}"] == pytest.approx(np.mean(hits))
-    # two of sixty are an object's own: 1 - (58 / 60) (57 / 59) ...
-    missed = np.prod([(58 - i) / (60 - i) for i in range(10)])
-    assert found["recall_at_10_chance"] == pytest.approx(1 - missed)
-    assert found["recall_at_1_chance"] == pytest.approx(2 / 60)
+        hits = [owner[i] in np.argsort(-(gallery @ asking[i]))[:k] for i in range(len(owner))]
+        own = [np.mean([h for h, o in zip(hits, owner, strict=True) if o == n]) for n in range(30)]
+        assert 0.1 < np.mean(own) < 1
+        assert found[f"recall_at_{k}"] == pytest.approx(np.mean(own))
+        assert found[f"recall_at_{k}_chance"] == pytest.approx(k / 30)
 
 
 def test_what_knows_nothing_finds_as_chance_does() -> None:
-    """Among many random vectors, within four standard errors; a collapsed code finds nothing."""
+    """Among many random vectors, within four standard errors; a collapsed code exactly."""
     found = recall(unit(3000, 0), unit(3000, 1), np.arange(3000))
     expected = 10 / 3000
     assert found["recall_at_10_chance"] == pytest.approx(expected)
     assert abs(found["recall_at_10"] - expected) < 4 * (expected / 3000) ** 0.5
-    same = np.ones((50, 1))
-    assert recall(same, same, np.arange(50))["recall_at_10"] == 0
+    for num in (2, 15, 50):
+        same = recall(np.ones((num, 1)), np.ones((num, 1)), np.arange(num))
+        for k in (1, 10):
+            assert same[f"recall_at_{k}"] == pytest.approx(same[f"recall_at_{k}_chance"])
     assert recall(unit(50, 0), unit(50, 0), np.arange(50))["recall_at_1"] == 1
+    nothing = recall(np.full((50, 4), np.nan), unit(50, 0), np.arange(50))
+    assert nothing["recall_at_10"] == 0
+
+
+def aligned(asking: np.ndarray, asked: np.ndarray, owners: list[str]) -> Aligned:
+    found, present = Aligned(), np.ones(len(owners), bool)
+    ids = [f"{name}/{i:03d}" for i, name in enumerate(owners)]
+    rows, both = {"curve": asking, "spectrum": asked}, {"curve": present, "spectrum": present}
+    found.add(ids, owners, rows, both)
+    return found
+
+
+def test_an_object_with_many_samples_does_not_fill_the_first_places() -> None:
+    """Ten light curves, each paired with 15 spectra, and vectors that know nothing: chance."""
+    owners = [f"o{i}" for i in range(10) for _ in range(15)]
+    values: dict[str, list[float]] = {"curve": [], "spectrum": []}
+    for seed in range(100):
+        curves = unit(10, 2 * seed)[np.repeat(np.arange(10), 15)]
+        for row in aligned(curves, unit(150, 2 * seed + 1), owners).metric_rows("test"):
+            assert row["count"] == 10
+            if row["metric"] == "recall_at_1":
+                values[row["modality"]].append(row["value"])
+            elif row["metric"].startswith("recall_at_10"):
+                assert row["value"] == 1.0
+    for found in values.values():
+        assert abs(np.mean(found) - 0.1) < 4 * np.std(found) / 10
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    owners = [f"o{i % 7}" for i in range(40)]
+    asking, asked = unit(40, 0), unit(40, 1)
+    ids = [f"s{i:03d}" for i in range(40)]
+    both = {"a": np.ones(40, bool), "b": np.arange(40) % 5 != 0}
+    one, other = Aligned(), Aligned()
+    one.add(ids, owners, {"a": asking, "b": asked}, both)
+    for i in np.random.default_rng(0).permutation(40):
+        part = slice(i, i + 1)
+        rows = {"a": asking[part], "b": asked[part]}
+        other.add(ids[part], owners[part], rows, {m: p[part] for m, p in both.items()})
+    assert list(one.metric_rows("test")) == list(other.metric_rows("test"))
 
 
 def test_only_samples_that_have_both_are_asked() -> None:
     compared = Aligned()
     present = {"a": np.array([1, 1, 0, 1], bool), "b": np.array([1, 1, 1, 0], bool)}
     rows = unit(4, 0)
-    compared.add(["x", "y", "z", "w"], {"a": rows, "b": rows}, present)
+    compared.add("1234", ["x", "y", "z", "w"], {"a": rows, "b": rows}, present)
     found = list(compared.metric_rows("test"))
     assert {(r["modality"], r["estimate"]) for r in found} == {("a", "from_b"), ("b", "from_a")}
     assert {r["count"] for r in found} == {2}
     one_object = Aligned()
-    one_object.add(["x"] * 4, {"a": rows, "b": rows}, present)
+    one_object.add("1234", ["x"] * 4, {"a": rows, "b": rows}, present)
     assert not list(one_object.metric_rows("test"))
     assert not list(Aligned().metric_rows("test"))
 

@@ -66,6 +66,7 @@ def test_listings() -> None:
         "a and b",
         "a, b and c",
     ]
+    assert numbers.listing(["a, b", "c", "d"]) == "a, b; c; and d"
 
 
 def test_an_interval_needs_two_values_and_a_gap_needs_a_reason() -> None:
