@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from daep_ray.study.session import OBJECT_STORE_BYTES, prepare_environment, temporary_folder
 from tests.ray_head import Head, running_head
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 prepare_environment(None)  # Ray reads its environment while it is imported
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from daep_ray.report import build
 from tests.report.fake_study import Fake, make
 
@@ -13,6 +15,7 @@ def words(page: str) -> set[str]:
     return {" ".join(word.split()).rstrip(" ,.") for word in WORDS.findall(page)}
 
 
+@pytest.mark.slow
 def test_a_page_alone_has_no_address_and_the_same_words(tmp_path: Path) -> None:
     out = make(tmp_path, Fake(seeds=(0,)))
     whole = build(out).read_text()

@@ -99,6 +99,7 @@ def test_settings_of_one_training_share_its_luck(study: Study) -> None:
         assert narrow.high < 0
 
 
+@pytest.mark.slow
 def test_the_answer_is_of_the_axis_and_the_page_has_the_table(folder: Path, study: Study) -> None:
     build(folder)
     page = (folder / "report" / "report.md").read_text()

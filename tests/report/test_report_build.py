@@ -124,6 +124,7 @@ def test_every_study_gets_a_whole_page(name: str, text_of: Callable[[Fake], str]
     assert not re.search(r"\b(nan|None|inf|NaN|Undefined)\b", words)
 
 
+@pytest.mark.slow
 def test_addresses_lead_to_files_beside_the_page_and_nowhere_else(
     page_of: Callable[[Fake], Path],
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_rebuilt_report_has_no_figure_of_an_earlier_one(tmp_path: Path) -> Non
     assert list(page.parent.glob("figures/*spectrum*"))
 
 
+@pytest.mark.slow
 def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
     evil = "</svg><script>alert(1)</script><img src=x onerror=alert(2)>../'\"&"
     page = build(make(tmp_path, Fake(modality=evil, seeds=(0,), name=evil)))
@@ -169,6 +171,7 @@ def test_words_of_a_survey_cannot_become_markup(tmp_path: Path) -> None:
     assert "<script>" not in markdown.replace("\\<", "")
 
 
+@pytest.mark.slow
 def test_words_of_a_survey_are_no_formulae(tmp_path: Path) -> None:
     """matplotlib reads what stands between two dollars, and stops where it is none."""
     names = ("$y_$", "daep", "$\\frac")
@@ -309,6 +312,7 @@ def test_a_broken_design_is_refused_in_a_sentence(name: str, content: str, tmp_p
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_an_infinite_error_is_missing(tmp_path: Path) -> None:
     """It is no error that can be drawn, or ranked."""
     out = make(tmp_path, Fake(seeds=(0,)))

@@ -63,6 +63,7 @@ def test_every_place_is_compared_with_it_once(study: Study) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_does_without_the_axis_stands_at_no_place_of_it(folder: Path) -> None:
     assert "mask ratio" in build(folder).read_text()
     page = (folder / "report" / "report.md").read_text()
