@@ -8,7 +8,8 @@ nothing. Numbers D1, D2, ... are names of the differences, each explained where 
 in `daep_ray/published.py`, which also says which of them are not offered and why.
 Expected: the position scale (D20) and the wiring of the two-stage decoder (D1, D2) most; copied
 points (D7) a quarter or less; how the error is defined (D24) more than most of the models.
-Answer: not run yet.
+Answer (laptop, LAMOST): the optimiser and the prediction most, then how the error is defined; the
+position scale and the wiring hardly at this budget.
 Cost: estimated, smoke minutes; laptop about 25 trainings of a minute of one core each.
 
     python studies/paper_vs_code.py --data data/lamost --recipe lamost --preset laptop \\
