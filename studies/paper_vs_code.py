@@ -10,7 +10,7 @@ Expected: the position scale (D20) and the wiring of the two-stage decoder (D1, 
 points (D7) a quarter or less; how the error is defined (D24) more than most of the models.
 Answer (laptop, LAMOST): the optimiser and the prediction most, then how the error is defined; the
 position scale and the wiring hardly at this budget.
-Cost: estimated, smoke minutes; laptop about 25 trainings of a minute of one core each.
+Cost: estimated, smoke minutes; laptop 21 minutes on two busy cores.
 
     python studies/paper_vs_code.py --data data/lamost --recipe lamost --preset laptop \\
         --out runs/paper_vs_code
