@@ -6,7 +6,7 @@ default recipe of light curves; `--recipe ztf-photometry` fits it, as the paper 
 only detections are kept, so the brighter half of the noise is: some overestimate is in the data and
 no code removes it.
 Expected: the overestimate shrinks from 4 to 16 floats and then stays.
-Answer: not run yet.
+Answer (laptop, ZTF SNe Ia): no overestimate beyond 0.02 z is seen at any size, so none shrinks.
 Cost: estimated, smoke 5 minutes on two cores; laptop half an hour.
 
     python studies/peak_bias.py
