@@ -102,17 +102,28 @@ def steps(study: Study, evidence: Evidence) -> list[Step]:
 
 def _measures(study: Study, evidence: Evidence) -> Iterator[Measure]:
     name = evidence.modality
-    errors = study.object_errors(name, METRIC)
-    yield Measure("error", evidence.trained, errors, evidence.has_learnt)
+    plain = study.object_errors(name, METRIC)
+    yield Measure("error", evidence.trained, plain, evidence.has_learnt)
     for source in sources(study, name):
         told = across(study, evidence, source)
         errors = study.object_errors(name, METRIC, FROM + source)
         yield Measure(f"error told from {source} alone", told.trained, errors, told.has_learnt)
     learnt = {p.cells for line in evidence.trained for p in line.points if evidence.has_learnt(p)}
     drawn = lines(study, evidence.x, study.values(name, "crps", "draws"))
-    own = [line for line in drawn if line.model not in REFERENCES]
     errors = study.object_errors(name, "crps", "draws")
+    own = [a for a in drawn if a.model not in REFERENCES and _draws(a, errors, plain)]
     yield Measure("CRPS", own, errors, lambda p: p.cells in learnt)
+
+
+def _draws(line: Line, crps: Errors, plain: Errors) -> bool:
+    """The CRPS of a model that does not draw is its error, said already."""
+    pairs = (
+        (value, plain.get(c.cell, {}).get(name, math.nan))
+        for point in line.points
+        for c in point.cells
+        for name, value in crps.get(c.cell, {}).items()
+    )
+    return any(not math.isclose(a, b, rel_tol=1e-9) for a, b in pairs)
 
 
 def of_line(measure: Measure, line: Line, declared: Any) -> Iterator[Step]:

@@ -131,3 +131,34 @@ def test_a_control_that_is_no_value_is_refused(path: Any, values: list[Any], con
 def test_values_that_go_together_have_their_own_part_of_the_control() -> None:
     axis = Axis(("model.width", "model.depth"), [(8, 1), (16, 2)], control=(16, 2))
     assert [entry["control"] for entry in axis_json(axis)] == [16, 2]
+
+
+def test_a_model_that_does_not_draw_has_no_crps_of_its_own(study: Study, folder: Path) -> None:
+    rows = study.tables["objects"].to_pylist()
+    cells = {c.cell for c in study.cells if c.model == "vae"}
+    error = {
+        (r["cell"], r["object_id"], r["modality"]): r["value"]
+        for r in rows
+        if (r["metric"], r["estimate"]) == ("absolute_error", "mean_of_draws")
+    }
+    template = {"metric": "crps", "estimate": "draws"}
+    rows = [r for r in rows if r["metric"] != "crps"]
+    rows += [
+        {"cell": cell, "object_id": name, "modality": modality, "value": value, **template}
+        if cell in cells
+        else {"cell": cell, "object_id": name, "modality": modality, "value": value / 2, **template}
+        for (cell, name, modality), value in error.items()
+    ]
+    metrics = study.tables["metrics"].to_pylist()
+    told = [
+        r for r in metrics if (r["metric"], r["estimate"]) == ("absolute_error", "mean_of_draws")
+    ]
+    metrics = [r for r in metrics if r["metric"] != "crps"] + [{**r, **template} for r in told]
+    drawn = {
+        **study.tables,
+        "objects": tables.from_rows("objects", rows),
+        "metrics": tables.from_rows("metrics", metrics),
+    }
+    told_of = replace(study, tables=drawn)
+    found = along_axis.steps(told_of, gather(told_of, "spectrum"))
+    assert {s.line.model for s in found if s.measure.words == "CRPS"} == {"daep"}
