@@ -190,6 +190,7 @@ def build(table: Table, label: str, base: RunConfig, preset: str) -> StudySpec:
     settings: dict[str, Any] = {
         "optimisation.num_objects": table.num_objects[preset],
         "evaluation.probe_label": label,
+        "evaluation.probe": "network",  # a small network beside the linear probe
         "evaluation.max_objects": (PAIRS_EVALUATED if table.is_paired else EVALUATED)[preset],
         **table.settings,
     }
