@@ -8,9 +8,10 @@ on pairs daep, the mixture of experts and contrastive retrieval. A folder that i
 table left out; with none, Tables 3 and 4 of the built-in survey.
 Expected: not the paper's numbers (other data, a thousandth of its budget); its order of daep and
 the VAE only at larger budgets, its order of Table 4 (mixture, daep, retrieval) already here.
-Answer (laptop): Table 4's order is the paper's, and daep's against masked autoencoders; the tuned VAE
-is ahead of daep in Tables 1 to 3.
-Cost: smoke 20 to 30 seconds on two quiet cores, laptop 12 minutes on two cores for all four tables. The data are made as studies/README.md says.
+Answer (laptop): Table 4's order is the paper's, and daep's against masked autoencoders; the tuned
+VAE is ahead of daep in Tables 1 to 3.
+Cost: smoke 20 to 30 seconds on two quiet cores, laptop 12 minutes on two cores for all four
+tables. The data are made as studies/README.md says.
 
     python studies/paper_tables.py --lamost data/lamost --spectra data/snid \\
         --photometry data/ztf-bts --pairs data/surface --preset laptop --out runs/paper_tables
