@@ -137,7 +137,7 @@ def test_bad_trainings_are_stopped_told_as_stopped_and_finished_by_who_wants_the
     rows = [r for r in first.tables["cells"].to_pylist() if r["state"] == "stopped"]
     for row in rows:
         assert row["reason"].startswith("stopped at 60 objects: its validation/absolute_error of")
-        assert row["num_objects"] is None
+        assert row["num_objects"] == 60  # what it cost is told
     assert sum("stopped at 60 objects" in line for line in said) == len(stopped)
     curves = first.tables["curves"].to_pylist()
     ends = {c["training"]: c["num_objects"] for c in curves}  # sorted: the last one stays
