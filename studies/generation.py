@@ -13,7 +13,7 @@ and its own classifiers, and differences are taken within a seed.
 Expected: the prior is near what codes of real objects give, both above the null, for a code that
 short loses what the classifier sees. Generated objects beat the few objects alone in recall; over
 repeating them they gain little, for the prior knows no more of the class than they say.
-Answer: studies/README.md.
+Answer (laptop): near, and of no help where a class is rare; numbers in studies/README.md.
 Cost: smoke 15 seconds; laptop about 25 minutes of one core. A second run goes on where the
 first one stopped: trained generators are kept in OUT/trainings.
 
