@@ -106,7 +106,8 @@ class OptunaStorage:
         )
         if state.is_finished():
             trial.datetime_complete = datetime.now()
-            trial.datetime_start = datetime.now() - timedelta(seconds=training.seconds or 0.0)
+            lasted = timedelta(seconds=training.seconds or 0.0)
+            trial.datetime_start = trial.datetime_complete - lasted
         return trial
 
     def _curve(self, training: Training) -> dict[int, float]:

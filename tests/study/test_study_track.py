@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ def test_optuna_reads_every_training_and_its_best(tmp_path: Path) -> None:
     }
     assert best.intermediate_values == {10: 0.6, 20: 0.3}
     assert (best.user_attrs["seed"], best.user_attrs["seconds"]) == (1, 2.0)
-    assert best.duration is not None
-    assert best.duration.total_seconds() == pytest.approx(2.0, abs=0.01)
+    assert best.duration == timedelta(seconds=2)
     assert found.trials[2].user_attrs["reason"] == "stopped at 20 objects"
 
 
@@ -283,7 +283,7 @@ def scalars(folder: Path) -> list[tuple[str, int, float]]:
     from tensorboardX.proto import event_pb2
 
     found = []
-    for path in sorted(folder.glob("events.*"), key=lambda p: p.stat().st_mtime_ns):
+    for path in sorted(folder.glob("events.*")):  # their names begin with their seconds
         for record in _records(path.read_bytes()):
             event = event_pb2.Event.FromString(record)
             found += [(v.tag, event.step, v.simple_value) for v in event.summary.value]
@@ -374,4 +374,4 @@ def test_an_mlflow_that_cannot_be_used_is_refused_in_one_sentence(uri: str, mess
         MLflow(uri, "simple")
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60  # seven tries would take minutes
