@@ -3,6 +3,7 @@
 import time
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 
 import astropy.units as u
@@ -281,11 +282,19 @@ def test_memory_does_not_grow_with_the_number() -> None:
 
 
 def test_a_thousand_objects_per_second_on_one_core() -> None:
+    """Of a core that does 900,000 small sums a second; a slower one makes as many fewer."""
+    numbers = np.linspace(0.1, 1.0, 100)
+
+    def rate(work: Iterator[object]) -> float:
+        """Of the processor's time: what else runs on the machine does not count."""
+        start = time.process_time()
+        num = sum(1 for _ in work)
+        return num / (time.process_time() - start)
+
     records = open_survey("synthetic", None, {"num_objects": 1280}).records()
     list(islice(records, 128))  # warm-up
-    start = time.process_time()
-    num_objects = sum(1 for _ in records)
-    assert num_objects / (time.process_time() - start) > 1000
+    core = rate(np.sqrt(numbers).sum() for _ in range(100_000)) / 900_000
+    assert rate(records) > 1000 * core
 
 
 @pytest.mark.parametrize(

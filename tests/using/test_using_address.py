@@ -62,16 +62,21 @@ def test_nothing_there_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_model_is_there_within_a_second_after_torch(run: Path) -> None:
-    """Of the processor's time: what else runs on the machine does not count."""
+    """Of the processor's time: what else runs on the machine does not count.
+
+    A second of a machine that imports torch in 0.8; a slower one takes longer for both.
+    """
     code = (
-        "import sys, time, torch; start = time.process_time();"
+        "import sys, time; start = time.process_time();"
+        "import torch; middle = time.process_time();"
         "from daep_ray.pretrained import Autoencoder;"
         "Autoencoder.from_pretrained(sys.argv[1]);"
-        "print(time.process_time() - start)"
+        "print(middle - start, time.process_time() - middle)"
     )
     command = [sys.executable, "-c", code, str(run)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 1.0
+    torch, ours = map(float, done.stdout.split())
+    assert ours < torch / 0.8
 
 
 def test_loading_imports_no_ray_and_no_scikit_learn() -> None:
