@@ -84,7 +84,11 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> s
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_REGION"):
         monkeypatch.delenv(name, raising=False)
     files = pyarrow.fs.S3FileSystem(
-        endpoint_override=s3_server, scheme="http", region="us-east-1", allow_bucket_creation=True
+        endpoint_override=s3_server,
+        scheme="http",
+        region="us-east-1",
+        allow_bucket_creation=True,
+        request_timeout=60.0,  # the server's first answer waits for its imports
     )
     files.create_dir("studies")
     return f"s3://studies/{tmp_path.name}?endpoint_override={s3_server}&scheme=http"

@@ -205,7 +205,7 @@ told = pathlib.Path(sys.argv[1])
 
 def train(config):
     begun = time.time()
-    while len(list(told.glob("*.begun"))) < 4 and time.time() < begun + 60:
+    while len(list(told.glob("*.begun"))) < 4 and time.time() < begun + 240:
         (told / f"{config['n']}.begun").touch()
         time.sleep(0.05)
     free = ray.available_resources().get("GPU", 0.0)
@@ -224,7 +224,7 @@ ray.shutdown()
 
 @pytest.mark.slow
 def test_four_trials_share_one_gpu_at_once(tmp_path: Path) -> None:
-    """A GPU that is only declared: each waits until four have begun, or for a minute."""
+    """A GPU that is only declared: each waits until four have begun, or for minutes."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     done = subprocess.run(
         [sys.executable, "-c", SHARE_A_GPU, str(tmp_path)],
@@ -232,7 +232,7 @@ def test_four_trials_share_one_gpu_at_once(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("*.begun"))) == 4
