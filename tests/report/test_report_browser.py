@@ -40,7 +40,9 @@ def browser() -> Iterator["Browser"]:
         pytest.skip(f"no browser on this machine (looked for {', '.join(BROWSERS)})")
     with sync_api.sync_playwright() as playwright:
         # no sandbox: tests may run as root in a container; the page is our own
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox"], timeout=120_000
+        )
         yield browser
         browser.close()
 
@@ -102,10 +104,13 @@ def test_words_and_states_filter(tab: "Page") -> None:
 def test_a_click_copies_the_command(tab: "Page") -> None:
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     button = tab.locator("#trainings-table .copy").first
+    tab.evaluate("window.setTimeout = (work) => { window.later = work }")  # it says so for 1.5 s
     button.click()
     sync_api.expect(button).to_have_text("copied")
     copied = tab.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("daep-ray train DATA --out RUN --set model.bottleneck.length=2")
+    tab.evaluate("window.later()")
+    sync_api.expect(button).to_have_text("copy")
 
 
 @pytest.mark.parametrize("width", [390, 1440])
