@@ -38,7 +38,7 @@ def test_a_stretched_and_shifted_copy_has_the_closed_form(stretch: float, seed: 
     other = centre + stretch * (one - centre) + shift
     trace = np.trace(np.cov(one.T))
     expected = (1 - stretch) ** 2 * trace + (shift**2).sum()
-    # an eigenvalue of C1 C2 is off by rounding of the largest, (a tr C1)^2; its root by that's root
+    # eigenvalues of C1 C2 are off by a rounding of (a tr C1)^2, so their roots by 1.5e-8 a tr C1
     off = 1e-7 * trace * max(1.0, stretch)
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9, abs=off)
 
