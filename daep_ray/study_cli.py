@@ -141,6 +141,10 @@ def prepare(options: Options, build: Build) -> Prepared:
     address = session.address_of_cluster(options.address)
     if address is not None and not options.dry_run:
         session.check_reachable(address)
+    if options.tensorboard or options.mlflow is not None:  # what is not asked for is not imported
+        from daep_ray.study.track import check_trackers
+
+        check_trackers(options.tensorboard, options.mlflow)
     data = options.data or _synthetic(options)
     spec = _design(options, build, base, assignments, data)
     if address is None:  # before anything is written

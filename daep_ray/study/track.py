@@ -47,6 +47,20 @@ def trackers(
     return found
 
 
+def check_trackers(has_tensorboard: bool = False, mlflow: str | None = None) -> None:
+    """Refuse what `trackers` would, before there is a study; nothing is left anywhere.
+
+    Raises:
+        ConfigError: a package that is not installed, a URI that cannot be used.
+    """
+    if has_tensorboard:
+        import daep_ray.study.track_tensorboard  # noqa: F401
+    if mlflow is not None:
+        from daep_ray.study.track_mlflow import check
+
+        check(mlflow)
+
+
 class Tracking:
     """Tells the trackers of a study now and then."""
 

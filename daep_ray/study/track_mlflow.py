@@ -2,16 +2,23 @@
 
 In: an MLflow tracking URI and the trainings of a study. Out: one run per training with its settings
 and curves; the step is the number of objects seen. Started again, a study goes on with the runs
-that are there. Needs the extra `track`.
+that are there. `check` looks at a URI and leaves nothing there. Needs the extra `track`.
 """
 
 import os
+import sqlite3
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from daep_ray.errors import ConfigError
+import sqlalchemy
+
+from daep_ray.errors import ConfigError, require_writable
 from daep_ray.study.tracked import Point, Training
 
 # MLflow tries for minutes otherwise, before anything has started
@@ -30,6 +37,62 @@ _TRAINING = "daep_ray.training"  # the tag that names a run's training
 _NUM_POINTS = "daep_ray.num_points"  # logged of its curve
 _STATES = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "missing": "RUNNING"}
 _MOST = 500  # metrics at a time: servers take 1,000
+_DATABASES = ("postgresql", "mysql", "mssql")
+_NAMES = ("databricks", "databricks-uc", "uc")  # of servers that its own settings tell
+
+
+def check(uri: str) -> None:
+    """Refuse a tracking URI that cannot be used; no experiment, table, file or folder is made.
+
+    MLflow itself makes them while it looks, and asks a file that is no database for minutes.
+
+    Raises:
+        ConfigError: in one sentence.
+    """
+    if "@" in urlsplit(uri).netloc:
+        raise ConfigError(
+            "the --mlflow address has credentials in it, and commands are shown in reports: "
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+        )
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    try:
+        if scheme == "sqlite":
+            _check_file(sqlalchemy.make_url(uri))
+        elif scheme in _DATABASES:
+            sqlalchemy.create_engine(uri).connect().close()
+        elif scheme in ("", "file") and uri not in _NAMES:
+            _check_folder(Path(url2pathname(urlsplit(uri).path) if scheme else uri))
+        else:
+            MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+    except Exception as error:  # of whatever kind the store behind the URI raises
+        raise _refusal(uri, error) from None
+
+
+def _check_file(url: sqlalchemy.URL) -> None:
+    """Look whether a SQLite file is one, or can be made one; the folders above it may be absent."""
+    sqlalchemy.create_engine(url).dialect.create_connect_args(url)  # what is no URL of a file
+    if not url.database or url.database == ":memory:":
+        return
+    path = Path(url.database)
+    require_writable(path.parent)
+    if path.exists():
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as found:
+            found.execute("SELECT name FROM sqlite_master").fetchall()
+
+
+def _check_folder(path: Path) -> None:
+    """Look whether this MLflow takes folders at all, and whether this one can be written."""
+    with tempfile.TemporaryDirectory() as nowhere:
+        MlflowClient(tracking_uri=str(Path(nowhere) / "runs"))
+    require_writable(path)
+
+
+def _refusal(uri: str, error: Exception) -> ConfigError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    return ConfigError(
+        f"--mlflow {uri} cannot be used ({first}): give the address of a server, "
+        "sqlite:///FILE, or leave it out"
+    )
 
 
 class MLflow:
@@ -38,21 +101,13 @@ class MLflow:
     name = "MLflow"
 
     def __init__(self, uri: str, experiment: str):
-        if "@" in urlsplit(uri).netloc:
-            raise ConfigError(
-                "the --mlflow address has credentials in it, and commands are shown in reports: "
-                "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
-            )
+        check(uri)
         try:
             self.client = MlflowClient(tracking_uri=uri)
             found = self.client.get_experiment_by_name(experiment)
             place = found.experiment_id if found else self.client.create_experiment(experiment)
         except Exception as error:  # of whatever kind the store behind the URI raises
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ConfigError(
-                f"--mlflow {uri} cannot be used ({first}): give the address of a server, "
-                "sqlite:///FILE, or leave it out"
-            ) from None
+            raise _refusal(uri, error) from None
         self.experiment = place
         self._runs: dict[str, str] | None = None  # run by fingerprint; None: not looked up
         self._shown: dict[str, tuple[int, str]] = {}  # points and state by fingerprint

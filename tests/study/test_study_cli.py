@@ -78,6 +78,9 @@ def refused(arguments: Sequence[object], capsys: pytest.CaptureFixture[str], cod
         (["--search", "random", "--scheduler", "asha", "--workers", "2"], "give --workers 0"),
         (["--search", "optuna", "--set", "runtime.validation_objects=0"], "a validation curve"),
         (["--gpus-per-trial", "1.5"], "neither a part of one GPU nor a whole number"),
+        (["--mlflow", "http://127.0.0.1:1"], "--mlflow http://127.0.0.1:1 cannot be used"),
+        (["--mlflow", "htp://host", "--dry-run"], "--mlflow htp://host cannot be used"),
+        (["--mlflow", "sqlite:////proc/x.db", "--dry-run"], "cannot write '/proc'"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_sentence(
@@ -213,6 +216,21 @@ def test_a_dry_run_plans_and_leaves_nothing(
     assert "evaluations  5" in printed
     assert "vae 4 x 2 seed 1" in printed
     assert "estimated" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_looks_at_mlflow_and_leaves_nothing_there(
+    synthetic_shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("mlflow")
+    settings = ["model.width=16", "model.num_heads=2", "evaluation.num_draws=2"]
+    flags = [word for s in settings for word in ("--set", s)]
+    given = ["--data", str(synthetic_shards), "--out", str(tmp_path / "out"), *flags]
+    given += ["--modality", "photometry", "--mlflow", f"sqlite:///{tmp_path}/new/mlflow.db"]
+    with pytest.raises(SystemExit) as exit_:
+        main("short", build, [*given, "--dry-run"])
+    assert exit_.value.code == 0
+    assert "trainings    2 to do" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""What other tools are shown of a study: Optuna's dashboard, TensorBoard, MLflow."""
+"""What other tools are shown of a study: Optuna's dashboard and TensorBoard."""
 
 import json
 import os
@@ -328,50 +328,3 @@ def test_a_package_that_is_missing_is_named(study: Study, monkeypatch: pytest.Mo
         )
         with pytest.raises(ConfigError, match=rf"{package}.*pip install 'daep-ray\[track\]'"):
             trackers(study.spec, study.out, **asked)
-
-
-# ---- MLflow
-
-
-def test_mlflow_has_a_run_per_training_and_goes_on_with_it(tmp_path: Path) -> None:
-    mlflow = pytest.importorskip("mlflow")
-    from daep_ray.study.track_mlflow import MLflow
-
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    whole, failed = training(0, 0.5), training(1, None, state="failed", reason="it broke", curve=())
-    waiting = training(2, None, state="missing", curve=())
-    begun = replace(whole, state="missing", curve=whole.curve[:1])
-    MLflow(uri, "simple").show([begun, failed, waiting])
-    MLflow(uri, "simple").show([whole, failed, waiting])  # the study was started again
-
-    client = mlflow.MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name("simple")
-    runs = {
-        r.data.tags["daep_ray.training"]: r for r in client.search_runs([experiment.experiment_id])
-    }
-    assert runs.keys() == {whole.fingerprint, failed.fingerprint}
-    done = runs[whole.fingerprint]
-    assert (done.info.status, runs[failed.fingerprint].info.status) == ("FINISHED", "FAILED")
-    assert runs[failed.fingerprint].data.tags["daep_ray.reason"] == "it broke"
-    assert done.data.params["model.width"] == "16"
-    history = client.get_metric_history(done.info.run_id, ERROR)
-    assert [(m.step, m.value) for m in history] == [(10, 1.0), (20, 0.5)]
-
-
-@pytest.mark.parametrize(
-    ("uri", "message"),
-    [
-        ("http://me:hunter2@127.0.0.1:1", "has credentials in it"),
-        ("http://127.0.0.1:1", "http://127.0.0.1:1 cannot be used"),
-    ],
-)
-def test_an_mlflow_that_cannot_be_used_is_refused_in_one_sentence(uri: str, message: str) -> None:
-    pytest.importorskip("mlflow")
-    from daep_ray.study.track_mlflow import MLflow
-
-    started = time.monotonic()
-    with pytest.raises(ConfigError, match=message) as caught:
-        MLflow(uri, "simple")
-    assert "\n" not in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-    assert time.monotonic() - started < 60  # seven tries would take minutes
