@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RAY = Path(sys.executable).with_name("ray")
-START_SECONDS, STOP_SECONDS, JOB_SECONDS = 240, 60, 400
+START_SECONDS, STOP_SECONDS, JOB_SECONDS = 240, 60, 900
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,21 @@
 """A small study as a process of its own, for tests that kill it: `python driver.py DATA OUT`.
 
 Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna;
-`--storage=ADDRESS` keeps the trainings in a bucket; `--short` is one code instead of two.
+`--storage=ADDRESS` keeps the trainings in a bucket; `--short` is one code instead of two; with
+`--hold` every training waits at its third point of four, to be killed there.
 """
 
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from daep_ray.config import RunConfig
 from daep_ray.settings import override
 from daep_ray.study.session import prepare_environment
 from daep_ray.study.spec import Axis, Range, StudySpec
 
+BUDGET = 2000  # objects
 SETTINGS = {
     "modalities": ["photometry"],
     "model.width": 16,
@@ -19,7 +23,7 @@ SETTINGS = {
     "model.encoder.num_layers": 1,
     "model.decoder.num_layers": 1,
     "model.decoder.num_latents": 4,
-    "optimisation.num_objects": 2000,
+    "optimisation.num_objects": BUDGET,
     "optimisation.token_budget": 512,
     "evaluation.max_objects": 8,
     "evaluation.num_draws": 2,
@@ -62,13 +66,34 @@ def study(is_broken: bool, is_search: bool, is_short: bool) -> StudySpec:
     )
 
 
+def hold(suggestion: dict[str, Any], **given: Any) -> None:
+    """Ray sends it by value, in place of the trainable."""
+    import daep_ray.study.trainable as module
+
+    plain = module.run_trial
+
+    def run_trial(trial: Any, data: Any, store: Any, report: Any) -> Any:
+        def wait(point: dict[str, Any]) -> None:
+            if point["num_objects"] >= 0.75 * BUDGET:
+                time.sleep(600)
+            report(point)
+
+        return plain(trial, data, store, wait)
+
+    module.run_trial = run_trial  # type: ignore[assignment]
+    module.trainable(suggestion, **given)
+
+
 def run() -> None:
     """Run the study on DATA into OUT."""
     data, out = Path(sys.argv[1]), Path(sys.argv[2])
     prepare_environment(None)
+    from daep_ray.study import tuner
     from daep_ray.study.launch import run_study
     from daep_ray.study.tables import identity
 
+    if "--hold" in sys.argv:
+        tuner.trainable = hold
     spec = study("--broken" in sys.argv, "--search" in sys.argv, "--short" in sys.argv)
     given = [word.partition("=")[2] for word in sys.argv if word.startswith("--storage=")]
     result = run_study(spec, data, out, store=given[0] if given else None, echo=say)

@@ -21,7 +21,7 @@ from daep_ray.study.lock import read_holder
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 DRIVER = Path(__file__).with_name("driver.py")
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600
 
 
 @dataclass
