@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from daep_ray.errors import DataError
+from daep_ray.evaluate.askable import labelled_rows
 from daep_ray.objectives.mmvae import picked
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.batch import PackedBatch, PackedSequence
-from daep_ray.stream.bins import evaluation_batches
+from daep_ray.stream.bins import Blocks
 from daep_ray.stream.fitted import FittedRecipe
 
-MOST_OBJECTS = 200_000  # of a split, by stable hash: bounds memory and time
+MOST_OBJECTS = 200_000  # with a class, of a split, by stable hash: bounds memory and time
 TOKEN_BUDGET = 8192
 
 
@@ -107,19 +108,16 @@ def labelled(
             f"{str(shards.path)!r} has no classes {label!r}: its labels in words are "
             f"{known or 'none'}"
         )
+    rows = labelled_rows(shards, fitted, (modality,), [split], [label], num_objects)[label, split]
+    if not len(rows):
+        raise DataError(f"no {split} object of {str(shards.path)!r} has {modality} and a {label}")
     parts: list[Labelled] = []
     objects: list[str] = []
-    for batch, table in evaluation_batches(
-        shards, fitted, (modality,), split, TOKEN_BUDGET, max_samples=num_objects
-    ):
-        names = table[f"label.{label}"]
-        is_known = names.is_valid().to_numpy()
-        classes = np.array(names.fill_null("").to_pylist(), dtype=str)
-        whole = Labelled(modality, batch.sample_ids, classes, batch.sequences[modality])
-        parts.append(whole.take(is_known))
-        objects += table["object_id"].filter(names.is_valid()).to_pylist()
-    if not objects:
-        raise DataError(f"no {split} object of {str(shards.path)!r} has {modality} and a {label}")
+    blocks = Blocks.of(shards, fitted, (modality,), split, TOKEN_BUDGET).only(rows)
+    for batch, table in (pair for number in range(len(blocks)) for pair in blocks.batches(number)):
+        classes = np.array(table[f"label.{label}"].to_pylist(), dtype=str)
+        parts.append(Labelled(modality, batch.sample_ids, classes, batch.sequences[modality]))
+        objects += table["object_id"].to_pylist()
     found = joined(parts)
     # sorted by sample id, so that the choice hangs on neither packing nor what else is in the data
     order = np.argsort(found.sample_ids)

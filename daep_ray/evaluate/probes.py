@@ -1,22 +1,19 @@
 """All that is asked of codes: their class, by straight lines and by a network, numbers, clusters.
 
 In: how a model encodes a batch, and the data. Out: rows of the tables `metrics` and `confusion`,
-without modality. Samples are encoded once for all questions that are asked of the same splits.
+without modality. A sample is encoded once, whatever it is asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from daep_ray.config import EvaluationConfig
+from daep_ray.evaluate.askable import Askable, askable
 from daep_ray.evaluate.clusters import clusters
-from daep_ray.evaluate.codes import (
-    Encode,
-    Encoded,
-    encoded_samples,
-    measured_splits,
-    probed_splits,
-)
+from daep_ray.evaluate.codes import Encode, encoded_samples
 from daep_ray.evaluate.confusion import confusion
 from daep_ray.evaluate.probe import Coded, Score, network, probe, scores, told
 from daep_ray.evaluate.published_probe import published_probe
@@ -47,24 +44,30 @@ def probes(
     token_budget: int,
 ) -> Asked:
     """The class `label`, then every label that is a number; none that the survey cannot tell."""
-    where, known = (folder, fitted, modalities), dict[tuple[str, ...], Encoded]()
-
-    def encoded(splits: tuple[str, ...]) -> Encoded:
-        if splits not in known:
-            known[splits] = encoded_samples(encode, *where, splits, token_budget)
-        return known[splits]
-
+    where = (folder, fitted, modalities)
+    numbers = sorted(name for name, kind in folder.manifest.labels.items() if kind == "float")
+    words = [label] if folder.manifest.labels.get(label) == "string" else []
+    asks = askable(*where, settings.split, [*words, *numbers])
     asked = Asked()
-    splits = probed_splits(*where, settings.split, label)
-    if splits:
-        _ask_classes(asked, encoded(splits).labelled(label), splits, settings)
-    for name, kind in sorted(folder.manifest.labels.items()):
-        splits = measured_splits(*where, settings.split, name) if kind == "float" else ()
-        if splits:
-            coded, numbers = encoded(splits).measured(name)
-            found = ridge_probe(coded, numbers, settings.num_probe_splits)
-            asked.metrics += _rows(f"{LINEAR}_{name}", splits, found)
+    if not asks:
+        return asked
+    encoded = encoded_samples(encode, *where, _rows_of_any(asks.values()), token_budget)
+    for name, ask in asks.items():
+        if name in words:
+            _ask_classes(asked, encoded.of_classes(ask), ask.splits, settings)
+        else:
+            found = ridge_probe(*encoded.of_numbers(ask), settings.num_probe_splits)
+            asked.metrics += _rows(f"{LINEAR}_{name}", ask.splits, found)
     return asked
+
+
+def _rows_of_any(asks: Iterable[Askable]) -> dict[str, np.ndarray]:
+    """By split: the global rows that are asked for any label, each once."""
+    found: dict[str, np.ndarray] = {}
+    for ask in asks:
+        for split, rows in ask.rows.items():
+            found[split] = np.union1d(found.get(split, rows), rows)
+    return found
 
 
 def _ask_classes(

@@ -6,7 +6,7 @@ resumes exactly where a checkpoint says.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -200,13 +200,18 @@ class Blocks:
         # half a training window: every column is read, and nothing needs to be mixed
         block_of = np.cumsum(plan.groups.num_points) // (plan.window_points // 2)
         groups = np.split(np.arange(len(block_of)), np.flatnonzero(np.diff(block_of)) + 1)
+        whole = cls(folder, fitted, plan, tuple(groups), num_samples, None)
         if max_samples is None or max_samples >= num_samples:
-            return cls(folder, fitted, plan, tuple(groups), num_samples, None)
-        chosen = np.sort(fair_rows(plan, max_samples, seed))
-        ends = [(plan.groups.start[block[0]], plan.groups.stop[block[-1]]) for block in groups]
+            return whole
+        return whole.only(fair_rows(plan, max_samples, seed))
+
+    def only(self, rows: np.ndarray) -> Self:
+        """The same of these global rows alone; blocks without one are left out."""
+        chosen, bounds = np.sort(rows), self.plan.groups
+        ends = [(bounds.start[block[0]], bounds.stop[block[-1]]) for block in self.groups]
         is_used = np.diff(np.searchsorted(chosen, np.array(ends)), axis=1)[:, 0] > 0
-        used = tuple(block for block, used in zip(groups, is_used, strict=True) if used)
-        return cls(folder, fitted, plan, used, num_samples, chosen)
+        used = tuple(block for block, used in zip(self.groups, is_used, strict=True) if used)
+        return replace(self, groups=used, chosen=chosen)
 
     def __len__(self) -> int:
         return len(self.groups)

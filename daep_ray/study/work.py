@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from daep_ray.config import RunConfig
-from daep_ray.evaluate.codes import MOST_SAMPLES
+from daep_ray.evaluate.askable import MOST_SAMPLES
 from daep_ray.evaluate.conformal import CALIBRATED_ON
 from daep_ray.objectives import cost
 from daep_ray.settings import canonical_hash

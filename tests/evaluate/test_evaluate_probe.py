@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from daep_ray.evaluate.codes import probed_splits
+from daep_ray.evaluate.askable import askable
 from daep_ray.evaluate.probe import FEWEST_OBJECTS, Coded, Score, probe, splits
 from daep_ray.evaluate.run import evaluate_reference
 from daep_ray.shards.read import ShardFolder
@@ -133,14 +133,17 @@ def test_one_class_cannot_be_probed() -> None:
 def test_a_large_split_is_probed_alone_and_a_small_one_with_the_others(
     folder: ShardFolder, fitted: FittedRecipe, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    where = (fitted, ("photometry",))
-    assert probed_splits(folder, *where, "test", "class") == ("train", "validation", "test")
-    assert probed_splits(folder, *where, "validation", "class") == ("train", "validation")
-    assert probed_splits(folder, *where, "train", "class") == ("train",)
-    assert probed_splits(folder, *where, "test", "no_such_label") == ()
+    def asked(folder: ShardFolder, split: str) -> tuple[str, ...]:
+        found = askable(folder, fitted, ("photometry",), split, ["class", "no_such_label"])
+        assert set(found) == {"class"}
+        return found["class"].splits
+
+    assert asked(folder, "test") == ("train", "validation", "test")
+    assert asked(folder, "validation") == ("train", "validation")
+    assert asked(folder, "train") == ("train",)
     large = write_survey(tmp_path_factory.mktemp("large") / "data", make_samples(1000))
     fitted = fit_recipe(large, RECIPE)
-    assert probed_splits(large, fitted, ("photometry",), "test", "class") == ("test",)
+    assert asked(large, "test") == ("test",)
     metrics = evaluate_reference("pca", 4, large, fitted, ("photometry",), settings())["metrics"]
     frame = metrics.to_pandas().set_index("metric")
     assert frame.loc["probe_accuracy", "split"] == "test"

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 import torch
 from scipy.special import comb
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
 from daep_ray.errors import ConfigError
+from daep_ray.evaluate.askable import askable
 from daep_ray.evaluate.clusters import clusters
-from daep_ray.evaluate.codes import encoded_samples, measured_splits
+from daep_ray.evaluate.codes import encoded_samples
 from daep_ray.evaluate.probe import (
     Classifier,
     Coded,
@@ -224,9 +224,8 @@ def test_labels_that_are_numbers_are_told_and_words_are_not(synthetic_shards: Pa
     names = [n for n, kind in folder.manifest.labels.items() if kind == "float"]
     assert names
     # 120 objects: the test split alone is too small
-    assert measured_splits(*where, "test", names[0]) == ("train", "validation", "test")
-    assert measured_splits(*where, "validation", names[0]) == ("train", "validation")
-    assert measured_splits(*where, "test", "class") == ()
+    assert askable(*where, "test", names)[names[0]].splits == ("train", "validation", "test")
+    assert askable(*where, "validation", names)[names[0]].splits == ("train", "validation")
     small = EvaluationConfig(max_objects=10, num_probe_splits=2)
     found = evaluate_reference("pca", 4, *where, small)["metrics"].to_pylist()
     told = {r["estimate"]: r for r in found if r["metric"] == "probe_r2"}
@@ -238,37 +237,17 @@ def test_labels_that_are_numbers_are_told_and_words_are_not(synthetic_shards: Pa
     assert not any(r["estimate"].startswith("probe") for r in silent)
 
 
-def test_codes_and_labels_belong_to_the_same_samples(synthetic_shards: Path) -> None:
-    """A code that is the number itself is told perfectly only if nothing was shuffled."""
-    folder = ShardFolder.open(synthetic_shards)
-    config = resolve(RunConfig(modalities=("photometry",)), folder.manifest)
-    assert config.recipe is not None
-    fitted = fit_recipe(folder, config.recipe)
-    name = next(n for n, kind in sorted(folder.manifest.labels.items()) if kind == "float")
-    labels = folder.labels()
-    known = dict(
-        zip(labels["sample_id"].to_pylist(), labels[f"label.{name}"].to_pylist(), strict=True)
-    )
-    encoded = encoded_samples(
-        lambda batch: np.array([[known[s]] for s in batch.sample_ids], float),
-        *(folder, fitted, ("photometry",)),
-        ("train", "test"),
-        500,
-    )
-    coded, numbers = encoded.measured(name)
-    assert coded.sample_ids.tolist() == sorted(coded.sample_ids.tolist())
-    np.testing.assert_array_equal(coded.codes[:, 0], numbers)
-
-
 def test_a_code_that_is_no_number_is_refused_by_name(
     folder: ShardFolder, fitted: FittedRecipe
 ) -> None:
     def encode(batch: PackedBatch) -> np.ndarray:
         return np.array([[np.nan if s == lost else 1.0] for s in batch.sample_ids])
 
-    lost = folder.labels().filter(pc.field("split") == "test")["sample_id"][3].as_py()
+    lost = folder.labels()["sample_id"][3].as_py()
+    split = folder.labels()["split"][3].as_py()
+    rows = {split: np.array([3])}
     with pytest.raises(ConfigError, match=f"code of sample '{lost}' is not finite"):
-        encoded_samples(encode, folder, fitted, ("photometry",), ("test",), 500)
+        encoded_samples(encode, folder, fitted, ("photometry",), rows, 500)
 
 
 def test_the_network_minimises_the_loss_of_the_linear_probe() -> None:
