@@ -31,7 +31,8 @@ SCIENCE_VERSION = 1
 # Raised whenever an evaluation measures more, or otherwise: trainings stay, evaluations are made
 # anew. 2: conformal intervals, lines of spectra, a Gaussian process through the other points.
 # 3: recall among objects, not their repeated sequences; calibration by position at each phase.
-EVALUATION_VERSION = 3
+# 4: labels asked of those who have one; residuals told from another modality, and by its phase.
+EVALUATION_VERSION = 4
 
 
 class MuonConfig(Settings):

@@ -34,8 +34,7 @@ from daep_ray.stream.flat import FlatSequence
 LEVELS = (50, 68, 90, 95)  # per cent
 FEWEST_DRAWS = 3  # two have no order statistics inside the outermost
 DRAWS = "draws"  # the estimate's name in tables: all draws together
-# what is counted in bins of position: of all samples, and of those near a phase (`draws at -10`)
-CALIBRATION, AT_PHASE = "calibration", "calibration at phase"
+CALIBRATION = "calibration"  # what is counted in bins of position
 
 QUANTUM = 2.0**-20  # z units: what sums are counted in, so that their order does not matter
 _LARGEST = 1e4  # z units: beyond, a width counts as this much; 10^8 of them fit in a sum

@@ -1,5 +1,8 @@
 """Where a model fails: the residual's median and 16-84 % against position, per category.
 
+What is told from everything is in the table `profiles`; what is told from one modality alone, and
+both near a phase, are in `calibration` (`residual_16`, `residual_50`, `residual_84`).
+
 Residuals are counted in a fixed histogram per bin of position, so memory does not grow with the
 number of measurements and the order of batches does not matter. Its cells are fine near 0 (0.0001)
 and about 1 % of the residual's size beyond, and quantiles interpolate within a cell.
@@ -15,6 +18,7 @@ from daep_ray.stream.flat import FlatSequence
 from daep_ray.stream.position_chain import Log
 
 NUM_BINS = 24
+RESIDUALS = {"residual_16": "low", "residual_50": "median", "residual_84": "high"}  # metrics
 FEWEST = 20  # measurements in a bin, below which quantiles say nothing
 _HALF = 1000
 # odd number of cells, so that a residual of exactly 0 lies in the middle of one
@@ -72,6 +76,20 @@ class Profile:
                 "high": high,
                 "count": int(self.counts[code, place].sum()),
             }
+
+    def calibration_rows(self, fitted: FittedRecipe, modality: str) -> Iterable[dict[str, Any]]:
+        """The same as rows of the table `calibration`, the category named by the axis."""
+        for row in self.rows(fitted, modality):
+            within = "" if row["category"] is None else f" in {row['category']}"
+            for metric, column in RESIDUALS.items():
+                yield {
+                    "metric": metric,
+                    "axis": f"position{within}",
+                    "low": row["position_low"],
+                    "high": row["position_high"],
+                    "value": row[column],
+                    "count": row["count"],
+                }
 
 
 def edges_of(position: np.ndarray) -> np.ndarray:

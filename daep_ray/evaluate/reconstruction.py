@@ -198,16 +198,15 @@ def sample_errors(
     return errors
 
 
-def misses(
+def residuals(
     estimates: Mapping[str, np.ndarray], truth: np.ndarray
-) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """(estimate, (N,) errors by metric, z units) of the point estimates: what profiles show, and
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(estimate, (N,) estimate - truth, z units) of the point estimates: what profiles show, and
     what is told from one modality."""
     usual = next((name for name in CENTRAL if name in estimates), None)
     for name, values in estimates.items():
         if name == usual or name.startswith(FROM):
-            off = values[0] - truth
-            yield name, {"absolute_error": np.abs(off), "squared_error": off**2}
+            yield name, values[0] - truth
 
 
 def sample_means(

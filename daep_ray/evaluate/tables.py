@@ -5,8 +5,9 @@ objects    every object's own error, the mean over its samples: what paired stat
 examples   the measurements of a few samples with the reconstruction and its draws, physical units
 profiles   the residual (reconstruction - truth, z units) against the first position, per category
 calibration
-           numbers by bin, z units: what draws cover, how wide they are and their CRPS by position,
-           phase and both, the rank histogram, errors by position and phase, power by scale
+           numbers by bin, z units: what draws cover, how wide they are and their CRPS, and errors,
+           by position, phase and both; the residual (16, 50, 84 %) of what is told from one
+           modality, and of all at a phase; the rank histogram; power by scale
 groups     errors by group of objects: by class, by signal to noise; of spectra by named line
 confusion  which class the linear probe says of which, shares of the true class
 codes      a map of the codes: one point per object of the training split and the evaluated one
@@ -79,9 +80,10 @@ SCHEMAS: dict[str, pa.Schema] = {
             # "predictive": those of a Gaussian process; else as in `metrics`
             "estimate": pa.string(),
             "metric": pa.string(),
-            # what the bin is of: "position" (the first, its unit), "position at phase -10" (of the
-            # samples within 5 days of it), "phase" (its unit), "rank" (of the truth, 0 to the
-            # number of draws), "scale" (measurements)
+            # what the bin is of: "position" (the first, its unit), "position in g" (of one
+            # category), "position at phase -10" (of the samples within 5 days of it), "phase" (its
+            # unit), "phase of spectrum" (that a light curve is told from), "rank" (of the truth, 0
+            # to the number of draws), "scale" (measurements)
             "axis": pa.string(),
             "low": pa.float64(),
             "high": pa.float64(),

@@ -1,124 +1,18 @@
 """Errors by phase and before the peak, against pandas over the measurements themselves."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from daep_ray.config import EvaluationConfig, RunConfig, resolve
-from daep_ray.diffusion.samplers import DPMSolverConfig
-from daep_ray.evaluate.model import Model
 from daep_ray.evaluate.phases import CENTRES, HALF_WIDTH, phases_of
-from daep_ray.evaluate.run import Run, evaluate, evaluate_reference
+from daep_ray.evaluate.run import Run, evaluate_reference
 from daep_ray.evaluate.tables import Tables
-from daep_ray.nn.config import (
-    MixerConfig,
-    ModelConfig,
-    OneStageEncoderConfig,
-    SingleStageDecoderConfig,
-)
-from daep_ray.objectives import build_objective
 from daep_ray.shards.read import ShardFolder
 from daep_ray.stream.bins import evaluation_batches
 from daep_ray.stream.fitted import FittedRecipe
-from daep_ray.stream.pack import layouts
-from daep_ray.stream.statistics import fit_recipe
 from daep_ray.train.checkpoint import Trained
 
-from .conftest import settings
-
-NAMES = ("photometry", "spectrum")
-SMALL = ModelConfig(
-    width=16,
-    num_heads=2,
-    encoder=OneStageEncoderConfig(num_layers=1),
-    mixer=MixerConfig(num_layers=1, num_tokens=2),
-    decoder=SingleStageDecoderConfig(num_layers=1),
-)
-SETTINGS = EvaluationConfig(
-    sampler=DPMSolverConfig(num_steps=2), num_draws=4, max_objects=120, probe_label=None
-)
-
-
-@pytest.fixture(scope="module")
-def shards(synthetic_shards: Path) -> ShardFolder:
-    return ShardFolder.open(synthetic_shards)
-
-
-@pytest.fixture(scope="module")
-def model(shards: ShardFolder) -> Trained:
-    torch.manual_seed(0)
-    config = resolve(RunConfig(modalities=NAMES, model=SMALL), shards.manifest)
-    assert config.recipe is not None
-    fitted = fit_recipe(shards, config.recipe)
-    objective = build_objective(config.objective, config.model, layouts(fitted, NAMES))
-    return Trained(objective.eval(), config, fitted, {})
-
-
-@pytest.fixture(scope="module")
-def tables(shards: ShardFolder, model: Trained) -> Tables:
-    return evaluate(model, shards, SETTINGS.model_copy(update={"split": "train"}))
-
-
-def of_draws(name: str, draws: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Coverage, width and CRPS at every measurement, from numpy's quantiles and all pairs."""
-    ordered, num = np.sort(draws, axis=0), len(draws)
-    pairs = np.abs(draws[:, None] - draws[None]).sum((0, 1)) / (num * (num - 1))
-    found = {f"crps {name}": np.abs(draws - truth).mean(0) - pairs / 2}
-    for level in (50, 68, 90, 95):
-        low, high = np.quantile(draws, [0.5 - level / 200, 0.5 + level / 200], axis=0)
-        found[f"width_{level} {name}"] = high - low
-        place, weight = divmod((num - 1) * (1 - level / 100) / 2, 1)
-        inside = [
-            (ordered[j] <= truth) & (truth <= ordered[num - 1 - j])
-            for j in (int(place), int(place) + 1)
-        ]
-        found[f"coverage_{level} {name}"] = (1 - weight) * inside[0] + weight * inside[1]
-    return found
-
-
-@pytest.fixture(scope="module")
-@torch.inference_mode()
-def points(shards: ShardFolder, model: Trained) -> pd.DataFrame:
-    """Every measurement of the training split with the estimates of it."""
-    measured, frames = Model(model.objective, SETTINGS), []
-    for batch, table in evaluation_batches(
-        shards, model.fitted, NAMES, "train", 2048, max_samples=120
-    ):
-        flats = model.fitted.apply(table, NAMES)
-        estimates = measured.predict(batch)
-        raw = table["spectrum.phase"].to_pylist()
-        for m in NAMES:
-            other = next(n for n in NAMES if n != m)
-            index = np.repeat(np.arange(len(raw)), flats[m].lengths)
-            days = model.fitted.invert_position(
-                m, flats[m].position, flats[m], keep_reference=True
-            )[:, 0]
-            told = {k: v for k, v in estimates[m].items() if k != f"draws_from_{other}"}
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "modality": m,
-                        "object": np.array(table["object_id"])[index],
-                        "sample": np.array(table["sample_id"])[index],
-                        "phase": np.array(raw, float)[index],
-                        "has_other": (flats[other].lengths > 0)[index],
-                        "days": days,
-                        **{
-                            f"square {k}": ((v - flats[m].value) ** 2).mean(0)
-                            for k, v in told.items()
-                        },
-                        **{f"signed {k}": (v - flats[m].value).mean(0) for k, v in told.items()},
-                        **of_draws("draws", estimates[m]["one_draw"], flats[m].value),
-                        **of_draws(
-                            f"from_{other}", estimates[m][f"draws_from_{other}"], flats[m].value
-                        ),
-                    }
-                )
-            )
-    return pd.concat(frames)
+from .conftest import NAMES, SETTINGS, settings
 
 
 @pytest.mark.parametrize("estimate", ["one_draw", "mean_of_draws", "from_photometry"])
