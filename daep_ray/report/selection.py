@@ -20,9 +20,11 @@ Setting = tuple[str, str]  # model, its settings in words
 
 def how(study: Study) -> str:
     """`20 suggested by Optuna for the lowest validation/absolute_error`."""
-    search, number = study.spec.get("search", "grid"), whole(study.spec.get("num_trials", 0))
+    search = study.spec.get("search", "grid")
     if search == "grid":
         return "all of a grid"
+    # a search may end before its number of trials, where there are no more settings
+    number = whole(len({(c.model, *shown(c.settings)) for c in study.trained}))
     if search == "random":
         return f"{number} drawn at random"
     given = study.spec.get("targets") or [study.spec.get("target", ERROR)]

@@ -1,6 +1,7 @@
 """OUT/trials.jsonl: what a search tried. It, not the memory of Optuna or Tune, survives a kill.
 
-In: suggestions that begin, and how they end. Out: those that ended, those that had begun.
+In: suggestions that begin, and how they end. Out: those that ended, those that had begun. The next
+suggestion of a search hangs on this and on the design alone.
 """
 
 import json
@@ -19,6 +20,7 @@ class Ended:
     suggestion: dict[str, Any]
     values: tuple[float, ...] | None
     stopped: str | None = None  # where and why, in words
+    judged: tuple[int, float] | None = None  # when it was stopped: objects seen, the curve there
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,21 @@ class Journal:
         suggestion: Suggestion,
         values: Sequence[float] | None,
         stopped: str | None = None,
+        judged: tuple[int, float] | None = None,
     ) -> None:
         """`values` are what the search looks for; None: the trial failed or was stopped."""
         line = {"ended": dict(suggestion), "values": None if values is None else list(values)}
-        self._append(line | ({} if stopped is None else {"stopped": stopped}))
+        more = {"stopped": stopped, "judged": judged}
+        self._append(line | {name: value for name, value in more.items() if value is not None})
 
     def ended(self) -> list[Ended]:
         """In the order in which they ended."""
         return [_ended(line) for line in self._lines() if "ended" in line]
+
+    def suggested(self) -> list[dict[str, Any]]:
+        """Every suggestion, once, in the order in which they began."""
+        lines = [line.get("begun", line.get("ended")) for line in self._lines()]
+        return [s for i, s in enumerate(lines) if s is not None and s not in lines[:i]]
 
     def unfinished(self) -> list[dict[str, Any]]:
         """Suggestions that had begun when the study was killed."""
@@ -71,4 +80,10 @@ def _ended(line: Mapping[str, Any]) -> Ended:
     values = line.get("values")
     if line.get("value") is not None:  # of a search with one target, before there were several
         values = [line["value"]]
-    return Ended(line["ended"], None if values is None else tuple(values), line.get("stopped"))
+    judged = line.get("judged")
+    return Ended(
+        line["ended"],
+        None if values is None else tuple(values),
+        line.get("stopped"),
+        None if judged is None else (judged[0], judged[1]),
+    )

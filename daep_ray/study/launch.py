@@ -124,7 +124,10 @@ def _launch(study: Study, tracking: Tracking) -> float:
 def _announcement(study: Study) -> str:
     if study.spec.search != "grid":
         how = "drawn at random" if study.spec.search == "random" else "with Optuna"
-        return f"{study.num_searched} of {study.spec.num_trials} settings to try {how}"
+        said = f"{study.num_searched} of {study.num_wanted} settings to try {how}"
+        if study.num_wanted == (wanted := study.spec.num_trials):
+            return said
+        return f"{said}; the design has no more, so the search ends before {wanted} trials"
     missing = study.missing()
     if not missing:
         return "every training is in the store already"

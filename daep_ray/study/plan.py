@@ -12,7 +12,7 @@ from daep_ray.shards.read import ShardFolder
 from daep_ray.study.estimate import Estimate, estimate, makespan
 from daep_ray.study.possible import check_possible
 from daep_ray.study.room import Machine, gigabytes, this_machine
-from daep_ray.study.search import planned
+from daep_ray.study.search import num_wanted, planned
 from daep_ray.study.session import Resources, num_cores
 from daep_ray.study.spec import StudySpec, cells
 from daep_ray.study.store import Store
@@ -31,6 +31,7 @@ class Plan:
     num_evaluations: int
     estimates: Mapping[str, Estimate]  # by training fingerprint
     room: Resources
+    num_wanted: int = 0  # settings that a search tries
 
     @property
     def trainings(self) -> list[Trial]:
@@ -42,7 +43,7 @@ class Plan:
         are a sample; None where they are known."""
         if self.spec.search not in ("optuna", "pareto"):
             return None
-        return self.spec.num_trials * len(self.spec.seeds)
+        return self.num_wanted * len(self.spec.seeds)
 
     @property
     def seconds(self) -> float:
@@ -76,9 +77,10 @@ class Plan:
     def lines(self) -> Iterator[str]:
         """Counts, then every training, then the sum."""
         if self.num_tried is not None:
+            is_all = self.num_wanted < self.spec.num_trials
             yield (
-                f"search       {self.spec.search}: {self.spec.num_trials} settings, "
-                f"{self.num_tried} trainings"
+                f"search       {self.spec.search}: {self.num_wanted} settings"
+                f"{', all that there are' if is_all else ''}, {self.num_tried} trainings"
             )
         num_to_do = len(self.trainings) - len(self.trained)
         yield f"trainings    {num_to_do} to do, {self.num_done + len(self.trained)} are done"
@@ -125,6 +127,7 @@ def plan(spec: StudySpec, shards: ShardFolder, store: Store, room: Resources) ->
         trained=trained,
         estimates=estimates,
         room=room,
+        num_wanted=0 if spec.search == "grid" else num_wanted(spec, shards.manifest),
     )
     found.check(this_machine())
     return found

@@ -1,12 +1,14 @@
 """A study that draws its settings instead of enumerating them: its space, its cells.
 
 In: a `StudySpec` whose `search` is no grid. Out: trainings for a suggestion; the cells of a random
-search, which the design alone decides; the cells of every suggestion in the journal so far.
+search, which the design alone decides; the cells of every suggestion in the journal so far; what
+has not been tried. No search tries two settings with the same cells.
 """
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from daep_ray.study.spec import Axis, Cell, Range, StudySpec, cells_at, referenc
 from daep_ray.study.trial import Trial, trials
 
 _TRIES = 100  # draws per setting wanted, before a range is taken to have no more
+_MOST = 10_000_000  # settings: what has more is taken to have no end
 
 
 def space(spec: StudySpec) -> dict[str, BaseDistribution]:
@@ -52,6 +55,34 @@ def trials_of(spec: StudySpec, manifest: Manifest, suggestion: Suggestion) -> li
     return trials(cells_of(spec, manifest, suggestion))
 
 
+def identity(spec: StudySpec, manifest: Manifest, suggestion: Suggestion) -> str:
+    """What suggestions share that have the same cells: the settings that their model looks at."""
+    return cells_of(replace(spec, seeds=spec.seeds[:1]), manifest, suggestion)[0].id
+
+
+def num_wanted(spec: StudySpec, manifest: Manifest) -> int:
+    """Settings that a search tries: its `num_trials`, or all that there are if those are fewer."""
+    if spec.search == "random":
+        return len(drawn(spec, manifest))
+    found: set[str] = set()
+    for suggestion in _finite(spec, np.random.default_rng(0)) or ():
+        found.add(identity(spec, manifest, suggestion))
+        if len(found) == spec.num_trials:
+            break
+    return len(found) or spec.num_trials
+
+
+def untried(
+    spec: StudySpec, manifest: Manifest, known: Collection[str], seed: int
+) -> Suggestion | None:
+    """A setting at random whose identity is not among the known; None where none is found."""
+    rng = np.random.default_rng(seed)
+    for suggestion in _finite(spec, rng) or _endless(spec, rng, _TRIES):
+        if identity(spec, manifest, suggestion) not in known:
+            return suggestion
+    return None
+
+
 def _name(axis: Axis | Range) -> str:
     return ",".join(axis.paths)
 
@@ -61,31 +92,45 @@ def drawn(spec: StudySpec, manifest: Manifest) -> list[Suggestion]:
 
     More trials begin with the same ones. Fewer come back where ranges allow fewer.
     """
-    kept: dict[tuple[str, ...], Suggestion] = {}
-    for suggestion in _draws(spec):
-        kept.setdefault(tuple(c.id for c in cells_of(spec, manifest, suggestion)), suggestion)
+    kept: dict[str, Suggestion] = {}
+    rng = np.random.default_rng(0)
+    # whole numbers are drawn as well, evenly in their logarithm where asked
+    has_ranges = spec.num_settings is None
+    given = None if has_ranges else _finite(spec, rng)
+    for suggestion in given or _endless(spec, rng, spec.num_trials * _TRIES):
+        kept.setdefault(identity(spec, manifest, suggestion), suggestion)
         if len(kept) == spec.num_trials:
             break
     return list(kept.values())
 
 
-def _draws(spec: StudySpec) -> Iterator[Suggestion]:
-    """Every setting once in random order; with ranges, independent ones."""
-    rng = np.random.default_rng(0)
+def _finite(spec: StudySpec, rng: np.random.Generator) -> Iterator[Suggestion] | None:
+    """Every setting once in random order; None where there is no end of them."""
+    values = {name: _values(of) for name, of in space(spec).items()}
+    sizes = [len(found) for found in values.values()]
+    if not all(sizes) or math.prod(sizes) > _MOST:
+        return None
+    places = (np.unravel_index(n, sizes) for n in rng.permutation(math.prod(sizes)))
+    return (
+        {name: values[name][int(i)] for name, i in zip(values, place, strict=True)}
+        for place in places
+    )
+
+
+def _endless(spec: StudySpec, rng: np.random.Generator, num: int) -> Iterator[Suggestion]:
     choices = space(spec)
-    if spec.num_settings is not None:
-        sizes = [len(_choices(of)) for of in choices.values()]
-        for place in rng.permutation(spec.num_settings):
-            drawn = zip(choices, np.unravel_index(place, sizes), strict=True)
-            yield {name: _choices(choices[name])[int(i)] for name, i in drawn}
-        return
-    for _ in range(spec.num_trials * _TRIES):
+    for _ in range(num):
         yield {name: drawn_from(of, rng) for name, of in choices.items()}
 
 
-def _choices(of: BaseDistribution) -> Sequence[Any]:
-    assert isinstance(of, CategoricalDistribution)
-    return of.choices
+def _values(of: BaseDistribution) -> Sequence[Any]:
+    """What can be drawn; empty where there is no end of it."""
+    if isinstance(of, CategoricalDistribution):
+        return of.choices
+    if isinstance(of, IntDistribution):
+        return range(of.low, of.high + 1)
+    assert isinstance(of, FloatDistribution)
+    return [of.low] if of.single() else []
 
 
 def drawn_from(of: BaseDistribution, rng: np.random.Generator) -> Any:

@@ -5,6 +5,7 @@ In: a resolved `StudySpec`, the shards, OUT. Out: the cells, what is still missi
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,14 +52,19 @@ class Study:
     def journal(self) -> Journal:
         return Journal(self.out / "trials.jsonl")
 
+    @cached_property
+    def num_wanted(self) -> int:
+        """Settings that a search tries in all; 0 for an enumerated study."""
+        if self.spec.search == "grid":
+            return 0
+        return search.num_wanted(self.spec, self.shards.manifest)
+
     @property
     def num_searched(self) -> int:
         """Settings that a search has still to try; 0 for an enumerated study."""
-        if self.spec.search == "grid":
-            return 0
         if self.spec.search == "random":
             return len(self.to_try())
-        return max(0, self.spec.num_trials - len(self.journal.ended()))
+        return max(0, self.num_wanted - len(self.journal.ended()))
 
     def to_try(self) -> list[Suggestion]:
         """Settings that a search takes before it asks Optuna for more."""

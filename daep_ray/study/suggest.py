@@ -1,10 +1,11 @@
-"""Optuna suggests the settings of a search, and hears how they ended. [ray]
+"""Optuna suggests the settings of a search. [ray]
 
-In: a study. Out: a searcher that Ray Tune asks. It knows what earlier, killed runs of the search
-tried, from the journal; a training that was stopped early counts as pruned, not as complete.
+In: a study. Out: a searcher that Ray Tune asks. A suggestion hangs on the design and the journal
+alone, so that a search that was killed goes on as if it had not been. No setting is suggested
+twice. A training that was stopped early counts as pruned, not as complete.
 """
 
-import math
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,73 +16,87 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from daep_ray.study import search
-from daep_ray.study.journal import Ended
+from daep_ray.study.journal import Ended, Suggestion
 from daep_ray.study.state import Study
 
 _DIRECTIONS = {"min": StudyDirection.MINIMIZE, "max": StudyDirection.MAXIMIZE}
-
-
-def suggester(study: Study) -> "Suggester":
-    """The searcher of a study, told what has ended, with what is to be tried first."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spec, ended = study.spec, study.journal.ended()
-    # the same seed again would repeat the first suggestions
-    sampler = optuna.samplers.TPESampler(seed=len(ended))
-    asked = optuna.create_study(
-        sampler=sampler, directions=[_DIRECTIONS[target.direction] for target in spec.targets]
-    )
-    space = search.space(spec)
-    if spec.search != "random":  # that needs no memory
-        asked.add_trials([_told(end, space, len(spec.targets)) for end in ended])
-    for suggestion in study.to_try():
-        asked.enqueue_trial(dict(suggestion))
-    return Suggester(asked, space)
-
-
-def _told(end: Ended, space: dict[str, BaseDistribution], num_targets: int) -> Any:
-    state = TrialState.FAIL if end.stopped is None else TrialState.PRUNED
-    if end.values is not None and len(end.values) == num_targets:
-        state = TrialState.COMPLETE
-    return optuna.trial.create_trial(
-        state=state,
-        params=end.suggestion,
-        distributions=space,
-        values=end.values if state == TrialState.COMPLETE else None,
-    )
+_ASKS = 20  # Optuna may repeat itself; after so many a setting is drawn that was not tried
 
 
 class Suggester(Searcher):
-    """Asks Optuna for settings and tells it the values of its targets."""
+    """First what is to be tried anyway, then what Optuna makes of all that ended."""
 
-    def __init__(self, study: optuna.Study, space: dict[str, BaseDistribution]):
+    def __init__(self, study: Study):
         super().__init__()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.study = study
-        self.space = space
-        self.asked: dict[str, optuna.Trial] = {}
+        self.space = search.space(study.spec)
+        self.waiting = study.to_try()
+        self.given: dict[str, Suggestion] = {}  # by Tune's name of the trial
+        self._identities: dict[str, str] = {}  # by suggestion
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        if trial_id not in self.asked:
-            self.asked[trial_id] = self.study.ask(self.space)
-        return dict(self.asked[trial_id].params)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        if trial_id not in self.given:
+            found = self.waiting.pop(0) if self.waiting else self._another()
+            if found is None:
+                return str(Searcher.FINISHED)
+            self.given[trial_id] = found
+        return dict(self.given[trial_id])
 
-    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        if "judged" in result:
-            self.asked[trial_id].report(result["judged"], result["num_objects"])
+    def _another(self) -> Suggestion | None:
+        """A setting that was not suggested before, by this run or a killed one; None: no more."""
+        spec, manifest = self.study.spec, self.study.shards.manifest
+        if spec.search == "random":
+            return None
+        known = {self._identity(s) for s in (*self.study.journal.suggested(), *self.given.values())}
+        optunas = _told(self.study, self.space, seed=len(known))
+        for _ in range(_ASKS):
+            found: Suggestion = optunas.ask(self.space).params
+            if self._identity(found) not in known:
+                return found
+        if drawn := search.untried(spec, manifest, known, seed=len(known)):
+            return drawn
+        self.study.echo(f"no new setting is left: the search ends before {spec.num_trials} trials")
+        return None
+
+    def _identity(self, suggestion: Suggestion) -> str:
+        key = json.dumps(suggestion, sort_keys=True)
+        if key not in self._identities:
+            spec, manifest = self.study.spec, self.study.shards.manifest
+            self._identities[key] = search.identity(spec, manifest, suggestion)
+        return self._identities[key]
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self.asked[trial_id]
-        values = (result or {}).get("values")
-        if error or not all(map(math.isfinite, values or ())):
-            self.study.tell(trial, state=TrialState.FAIL)
-        elif not values:  # stopped early, or drawn at random
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self.study.tell(trial, values)
+        """Nothing: the study's journal hears of it."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study's journal remembers."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the study's journal remembers."""
+
+
+def _told(study: Study, space: Mapping[str, BaseDistribution], seed: int) -> optuna.Study:
+    """Optuna's study of all that ended; a seed of its own for each suggestion, or they repeat."""
+    targets = study.spec.targets
+    made = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        directions=[_DIRECTIONS[target.direction] for target in targets],
+    )
+    made.add_trials([_trial(end, space, len(targets)) for end in study.journal.ended()])
+    return made
+
+
+def _trial(end: Ended, space: Mapping[str, BaseDistribution], num_targets: int) -> Any:
+    state = TrialState.FAIL if end.stopped is None else TrialState.PRUNED
+    if end.values is not None and len(end.values) == num_targets:
+        state = TrialState.COMPLETE
+    return optuna.trial.create_trial(
+        state=state,
+        params=end.suggestion,
+        distributions=dict(space),
+        values=end.values if state == TrialState.COMPLETE else None,
+        intermediate_values=dict([end.judged]) if end.judged else None,
+    )

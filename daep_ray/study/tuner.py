@@ -14,7 +14,7 @@ from daep_ray.study.cluster import scratch
 from daep_ray.study.journal import Journal
 from daep_ray.study.progress import Progress
 from daep_ray.study.state import Study
-from daep_ray.study.suggest import suggester
+from daep_ray.study.suggest import Suggester
 from daep_ray.study.track import Tracking
 from daep_ray.study.trainable import Wanted, trainable
 from daep_ray.study.trial import Trial
@@ -54,7 +54,7 @@ def search_settings(study: Study, room: session.Resources, tracking: Tracking) -
         num_trials=study.num_searched,
         wanted=Wanted(targets, judged),
         journal=study.journal,
-        search_alg=suggester(study),
+        search_alg=Suggester(study),
         scheduler=halving.scheduler(study),
         num_samples=study.num_searched,
     )
@@ -123,7 +123,8 @@ class _Callback(tune.Callback):
             return self.watch.complete(trial.trial_id, trial.config, result)
         where = f"stopped at {result['num_objects']:,} objects"
         reason = halving.sentence(self.watch.study, result)
-        return self.watch.stop(trial.trial_id, trial.config, where, reason)
+        judged = (result["num_objects"], result["judged"])
+        return self.watch.stop(trial.trial_id, trial.config, where, reason, judged)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.watch.fail(trial.trial_id, trial.config)

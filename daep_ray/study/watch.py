@@ -50,11 +50,18 @@ class Watch:
     def advance(self, key: str, result: Mapping[str, Any]) -> None:
         self.progress.advance(key, result.get("share", 0.0))
 
-    def stop(self, key: str, suggestion: Mapping[str, Any], where: str, reason: str) -> None:
+    def stop(
+        self,
+        key: str,
+        suggestion: Mapping[str, Any],
+        where: str,
+        reason: str,
+        judged: tuple[int, float],
+    ) -> None:
         """A scheduler took it off: no result, no failure, never trained on by this study."""
         self.progress.end(key, 0.0, where)
         assert self.journal, "only a search stops trials"
-        self.journal.end(suggestion, None, stopped=reason)
+        self.journal.end(suggestion, None, stopped=reason, judged=judged)
 
     def complete(self, key: str, suggestion: Mapping[str, Any], result: Mapping[str, Any]) -> None:
         todo = self._looked_at(suggestion)

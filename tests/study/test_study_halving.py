@@ -1,4 +1,4 @@
-"""Early stopping and suggestions as Ray Tune asks for them, without a Ray session."""
+"""Early stopping as Ray Tune asks for it, without a Ray session."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,6 @@ from daep_ray.study.search import trials_of
 from daep_ray.study.spec import StudySpec
 from daep_ray.study.state import Study
 from daep_ray.study.store import Store
-from daep_ray.study.suggest import suggester
 
 ERROR = "validation/absolute_error"
 RATE = "optimisation.clip_norm"
@@ -86,44 +85,6 @@ def test_after_a_kill_new_trainings_are_judged_beside_the_old(study: Study) -> N
 
 def test_a_study_without_a_scheduler_has_none(study: Study) -> None:
     assert halving.scheduler(replace(study, spec=replace(study.spec, scheduler="none"))) is None
-
-
-def test_optuna_hears_of_complete_stopped_and_failed_trials(study: Study) -> None:
-    asked = suggester(study)
-    for name in "abcd":
-        assert 0.1 <= asked.suggest(name)[RATE] <= 2.0
-    asked.on_trial_result("b", told(25, 0.9))
-    asked.on_trial_complete("a", {"values": [0.5], "is_complete": True})
-    asked.on_trial_complete("b", told(25, 0.9))
-    asked.on_trial_complete("c", error=True)
-    asked.on_trial_complete("d", {"values": [float("nan")], "is_complete": True})
-    assert [t.state.name for t in asked.study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL"]
-    assert asked.study.best_value == 0.5
-
-
-def test_a_search_that_was_killed_first_tries_what_had_begun(study: Study) -> None:
-    first = {"model": "vae", RATE: 0.25}
-    study.journal.begin(first)
-    study.journal.end({"model": "vae", RATE: 0.75}, [0.3])
-    study.journal.end({"model": "vae", RATE: 1.75}, None, stopped="stopped at 25 objects: bad")
-    study.journal.end({"model": "vae", RATE: 1.5}, None)
-    asked = suggester(study)
-    states = [t.state.name for t in asked.study.trials]
-    assert states == ["COMPLETE", "PRUNED", "FAIL", "WAITING"]
-    assert asked.suggest("again") == first
-    assert asked.suggest("next")[RATE] != 0.25
-    assert study.num_searched == 3
-    assert list(study.stopped().values()) == ["stopped at 25 objects: bad"]
-
-
-def test_a_random_search_gives_its_own_settings_in_order(study: Study) -> None:
-    random = replace(study, spec=replace(study.spec, search="random", scheduler="none"))
-    wanted = random.to_try()
-    assert len(wanted) == 6
-    asked = suggester(random)
-    assert [asked.suggest(str(i)) for i in range(6)] == wanted
-    random.journal.end(wanted[0], [])
-    assert random.to_try() == wanted[1:]
 
 
 def test_the_sentence_about_a_stop(study: Study) -> None:

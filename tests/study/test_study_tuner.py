@@ -17,6 +17,7 @@ import pytest
 
 from daep_ray.study import launch, session, tables, tuner
 from daep_ray.study.axes import Axis, Range
+from daep_ray.study.journal import Journal
 from daep_ray.study.launch import run_study
 from daep_ray.study.spec import StudySpec
 from daep_ray.study.state import StudyResult
@@ -169,12 +170,45 @@ def test_a_search_goes_on_with_what_was_tried_and_a_failure_is_told_after_its_re
         references=(),
     )
     result = run(asked, retries=2)
-    assert attempts(result.out) == 3 * 3  # the only setting, three times, three attempts each
+    assert attempts(result.out) == 3  # the only setting, which is not suggested again
     (row,) = result.tables["cells"].to_pylist()
     assert (row["state"], row["reason"]) == ("failed", "the pretended training broke")
     assert (result.num_failed, result.num_trials) == (1, 1)
     result = run(asked, retries=0)  # no suggestion is left, the failed training is tried again
-    assert attempts(result.out) == 10
+    assert attempts(result.out) == 4
+
+
+def test_a_search_tries_every_setting_of_its_lists_once_and_then_ends(
+    run: Run, spec: StudySpec
+) -> None:
+    lists = (Axis("optimisation.clip_norm", [0.5, 1.0]), Axis("model.width", [16, 32]))
+    for trials, said in ((4, ""), (6, "; the design has no more, so the search ends before 6")):
+        asked = searched(spec, search="optuna", num_trials=trials, axes=lists, references=())
+        told: list[str] = []
+        result = run(asked, out=f"out{trials}", echo=told.append)
+        assert told[0].startswith(f"4 of 4 settings to try with Optuna{said}")
+        assert [state for _, state in states(result)] == ["done"] * 4
+    again: list[str] = []
+    result = run(asked, out="out6", echo=again.append)
+    assert again[0].startswith("0 of 4 settings to try")
+    assert attempts(result.out) == 2 * 4  # each search each setting once
+
+
+@pytest.mark.parametrize("num_ended", [0, 3, 11])
+def test_a_killed_search_suggests_what_it_would_have(
+    run: Run, spec: StudySpec, num_ended: int
+) -> None:
+    """Killed in its next trial; beyond the ten settings that Optuna draws blindly."""
+    asked = searched(spec, search="optuna", num_trials=13, references=())
+    whole = run(asked, out="whole").out / "trials.jsonl"
+    lines = whole.read_text().splitlines(keepends=True)
+    killed = whole.parent.with_name("killed") / "trials.jsonl"
+    killed.parent.mkdir()
+    killed.write_text("".join(lines[: 2 + 2 * num_ended]))  # an empty line comes first
+    assert Journal(killed).unfinished()
+    run(asked, out="killed")
+    assert Journal(killed).ended() == Journal(whole).ended()
+    assert len(Journal(killed).ended()) == 13
 
 
 def test_a_trade_off_knows_error_floats_and_seconds(run: Run, spec: StudySpec) -> None:
