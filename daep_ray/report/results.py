@@ -7,6 +7,7 @@ says why.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from daep_ray.evaluate import METRICS, Metric
@@ -37,6 +38,10 @@ BY_NETWORK = (
     ("probe_accuracy", "accuracy"),
     ("probe_balanced_accuracy", "balanced accuracy"),
     ("probe_macro_f1", "macro F1"),
+)
+SD_NOTE = (
+    "Sd over objects: how far test objects' absolute errors lie apart (standard deviation, the "
+    "mean of it over seeds). "
 )
 SHAPE = "length \u00d7 width"
 
@@ -78,13 +83,15 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
     """Every configuration's errors, and whether it has learnt."""
     rows = configurations(study, evidence)
     best = [_is_best(evidence, row) for row in rows]
-    columns = [*design(evidence, rows), _seeds(rows)]
+    columns, sd = [*design(evidence, rows), _seeds(rows)], _sd_column(study, evidence, rows)
     for metric in _metrics(study, evidence.modality, is_probe=False):
         for estimate in (None, *(ESTIMATES if metric == METRIC else ())):
             column = metric_column(study, evidence, rows, metric, estimate)
             if metric == METRIC and estimate is None:
                 column = replace(column, entries=_in_bold(column.entries, best))
             columns += [column] if estimate is None or _has_numbers(column) else []
+            if metric == METRIC and estimate is None and _has_numbers(sd):
+                columns.append(sd)
     verdicts = [_gate(study, evidence, r) for r in rows]
     columns.append(text_column("verdict", "learning gate", verdicts))
     return Grid(
@@ -94,7 +101,7 @@ def reconstruction(study: Study, evidence: Evidence) -> Grid:
         (
             "Errors are those of the mean of draws, where a model has draws, unless the column "
             "says otherwise; mean over objects. \u00b1: half width of the "
-            f"95{NARROW}% interval over seeds. "
+            f"95{NARROW}% interval over seeds. {SD_NOTE if _has_numbers(sd) else ''}"
             "Bold: better than every other of its size, interval and corrected p-value agreeing. "
             f"{DOES_NOT_APPLY}: does not apply.",
         ),
@@ -247,6 +254,18 @@ def metric_column(
         num_decimals=0 if is_count else None,
         digits=known.digits,
     )
+
+
+def _sd_column(study: Study, evidence: Evidence, rows: list[Configuration]) -> Column:
+    """How far the objects' errors lie apart, beside the mean over objects."""
+    known = study.object_sds(evidence.modality, METRIC)
+    measured = study.values(evidence.modality, METRIC)
+    found: list[Interval | float | str] = []
+    for row in rows:
+        own = [known[c.cell] for c in row.cells if c.cell in known]
+        is_measured = any(c.cell in measured for c in row.cells)
+        found.append(fmean(own) if own else DOES_NOT_APPLY if is_measured else row.why_missing)
+    return number_column(f"{METRIC}_sd", "sd over objects", found, METRICS[METRIC].unit, digits=2)
 
 
 def _has_numbers(column: Column) -> bool:

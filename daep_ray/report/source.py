@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 import pyarrow as pa
@@ -119,16 +120,41 @@ class Study:
 
     def values(self, modality: str, metric: str, estimate: str | None = None) -> dict[str, float]:
         """A metric's value per cell; without an estimate, each cell's preferred one."""
+        found = self._preferred(modality, metric, estimate)
+        return {cell: row["value"] for cell, row in found.items()}
+
+    def object_sds(self, modality: str, metric: str) -> dict[str, float]:
+        """The sd over objects of the errors whose means are `values`, per cell that has one.
+
+        Of an evaluation that did not store it, from the objects' own numbers, if all are there.
+        """
+        found = {}
+        for cell, row in self._preferred(modality, metric).items():
+            sd = row["sd"]
+            if sd is None:
+                same = {"cell": cell, "modality": modality, "metric": metric}
+                rows = self.rows("objects", **same, estimate=row["estimate"])
+                numbers = [v for v in rows["value"].to_pylist() if v is not None]
+                is_whole = len(numbers) == row["count"] and len(numbers) > 1
+                sd = stdev(numbers) if is_whole else math.nan
+            if math.isfinite(sd):
+                found[cell] = sd
+        return found
+
+    def _preferred(
+        self, modality: str, metric: str, estimate: str | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Per cell, the row of `metrics` with a finite value in the preferred estimate."""
         order = (estimate,) if estimate else (*PREFERENCE, "probe")
-        found: dict[str, tuple[int, float]] = {}
+        found: dict[str, tuple[int, dict[str, Any]]] = {}
         for row in self.rows("metrics", modality=modality, metric=metric).to_pylist():
             value = math.nan if row["value"] is None else row["value"]
             if row["estimate"] not in order or not math.isfinite(value):
                 continue
             rank = order.index(row["estimate"])
             if row["cell"] not in found or rank < found[row["cell"]][0]:
-                found[row["cell"]] = (rank, value)
-        return {cell: value for cell, (_, value) in found.items()}
+                found[row["cell"]] = (rank, row)
+        return {cell: row for cell, (_, row) in found.items()}
 
     def object_errors(
         self, modality: str, metric: str, estimate: str | None = None
