@@ -22,8 +22,15 @@ from daep_ray.report.evidence import (
     configurations,
     sources,
 )
-from daep_ray.report.grid import Column, Grid, percent_entry, range_entry, text_column
-from daep_ray.report.numbers import decimals, listing, percent
+from daep_ray.report.grid import (
+    Column,
+    Grid,
+    percent_entry,
+    range_decimals,
+    range_entry,
+    text_column,
+)
+from daep_ray.report.numbers import listing, percent
 from daep_ray.report.points import Line, Point, lines
 from daep_ray.report.results import p_entry
 from daep_ray.report.source import REFERENCES, Study
@@ -190,7 +197,7 @@ def of_control(study: Study, evidence: Evidence) -> list[Step]:
 
 def grid(study: Study, evidence: Evidence, found: Sequence[Step]) -> Grid:
     """Every step with its interval."""
-    digits = decimals([s.difference.mean for s in found])
+    digits = range_decimals(s.difference for s in found)
     place = evidence.x.label(control(study, evidence))
     ranges = tuple(
         range_entry(d.mean, d.low, d.high, digits, s.verdict in ("lower", "higher"))

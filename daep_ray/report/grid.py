@@ -1,15 +1,24 @@
 """One table, three outlets: the page, its Markdown twin, its CSV twin print the same entries.
 
-A column's numbers have the same decimals (three significant digits of its middle value); the CSV
-has every digit. What is missing says why.
+A column's numbers have the same decimals (three significant digits of its middle value, fewer
+where that lies within its own interval of zero); the CSV has every digit. What is missing says why.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from daep_ray.report.numbers import DIGITS, decimals, fixed, is_number, percent, power_of, ten_to
-from daep_ray.study.statistics import Interval
+from daep_ray.report.numbers import (
+    DIGITS,
+    decimals,
+    fixed,
+    is_number,
+    percent,
+    power_of,
+    size,
+    ten_to,
+)
+from daep_ray.study.statistics import Difference, Interval
 
 DOES_NOT_APPLY = "\u2014"  # a reference has no draws: nothing is missing
 NOT_MEASURED = "not measured, or not finite"  # of what is done
@@ -87,21 +96,27 @@ def number_column(
 
     With a unit, huge and tiny ones leave a power of ten to it: 304 (10\u00b9\u2075 FLUXCAL).
     """
-    middles = [_middle(v) for v in values]
-    sizes = sorted(abs(v) for v in middles if v and is_number(v))
+    ranged = [(_middle(v), _half_width(v)) for v in values]
+    sizes = sorted(max(abs(m), h) for m, h in ranged if is_number(m) and max(abs(m), h) > 0)
     is_free = bool(sizes and unit) and num_decimals is None
     power = power_of(sizes[len(sizes) // 2], least=1e-4) if is_free else 0
-    shown = [None if v is None else v / 10.0**power for v in middles]
+    shown = [size(m / 10.0**power, h / 10.0**power, digits) for m, h in ranged if is_number(m)]
     places = decimals(shown, digits) if num_decimals is None else num_decimals
     bold = best or [False] * len(values)
     entries = tuple(_entry(v, places, b, power) for v, b in zip(values, bold, strict=True))
     return Column(key, title, entries, f"{ten_to(power)} {unit}" if power else unit, "number")
 
 
-def _middle(value: Interval | float | str) -> float | None:
+def _middle(value: Interval | float | str) -> float:
+    """NaN of words."""
     if isinstance(value, str):
-        return None
+        return math.nan
     return value.mean if isinstance(value, Interval) else value
+
+
+def _half_width(value: Interval | float | str) -> float:
+    """0 of what has no interval."""
+    return value.half_width if isinstance(value, Interval) and value.count > 1 else 0.0
 
 
 def _entry(value: Interval | float | str, digits: int, is_best: bool, power: int) -> Entry:
@@ -115,6 +130,11 @@ def _entry(value: Interval | float | str, digits: int, is_best: bool, power: int
         return Entry(text, mean, is_best=is_best)
     half = fixed(value.half_width / 10.0**power, digits)
     return Entry(text, mean, f"± {half}", value.low, value.high, is_best)
+
+
+def range_decimals(found: Iterable[Difference]) -> int:
+    """The decimals that a column of differences shares."""
+    return decimals([size(d.mean, (d.high - d.low) / 2) for d in found])
 
 
 def range_entry(mean: float, low: float, high: float, digits: int, is_best: bool) -> Entry:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 MINUS = "\u2212"
 NARROW = "\u202f"  # narrow no-break space: between thousands, before %
 DIGITS = 3
+UNSURE = 2  # significant digits of a half width that hides its value
 RAISED = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"
 
 
@@ -25,6 +26,14 @@ def decimals(values: Iterable[float | None], digits: int = DIGITS) -> int:
         return digits
     middle = sizes[len(sizes) // 2]
     return max(0, min(9, digits - 1 - math.floor(math.log10(middle))))
+
+
+def size(value: float, half_width: float, digits: int = DIGITS) -> float:
+    """What the decimals of a value with an interval are chosen for (`decimals`): itself; where it
+    is smaller than its half width, what leaves that two digits: 0.00001 \u00b1 0.00040."""
+    if math.isfinite(half_width) and half_width > abs(value):
+        return half_width * 10.0 ** max(digits - UNSURE, 0)
+    return abs(value)
 
 
 def fixed(value: float, num_decimals: int, sign: bool = False) -> str:

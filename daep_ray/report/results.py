@@ -21,10 +21,11 @@ from daep_ray.report.grid import (
     missing,
     number_column,
     percent_entry,
+    range_decimals,
     range_entry,
     text_column,
 )
-from daep_ray.report.numbers import MINUS, NARROW, decimals, p_value
+from daep_ray.report.numbers import MINUS, NARROW, p_value
 from daep_ray.report.points import FLOATS, model_order, shape, variant
 from daep_ray.report.source import PREFERENCE, WITHOUT_CODE, Cell, Study
 from daep_ray.report.style import title
@@ -316,7 +317,7 @@ def _is_best(evidence: Evidence, row: Configuration) -> bool:
 def comparisons(evidence: Evidence) -> Grid:
     """Every paired comparison, the first minus the second."""
     found = evidence.comparisons
-    digits = decimals([c.difference.mean for c in found])
+    digits = range_decimals(c.difference for c in found)
     columns = [
         text_column("pair", f"first {MINUS} second", [_pair(c) for c in found]),
         text_column(

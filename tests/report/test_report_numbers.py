@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daep_ray.report import numbers
-from daep_ray.report.grid import DOES_NOT_APPLY, number_column
-from daep_ray.study.statistics import Interval, seed_interval
+from daep_ray.report.grid import DOES_NOT_APPLY, number_column, range_decimals, range_entry
+from daep_ray.study.statistics import Difference, Interval, seed_interval
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_listings() -> None:
 def test_an_interval_needs_two_values_and_a_gap_needs_a_reason() -> None:
     values: list[Interval | float | str] = [
         seed_interval([0.5]),
-        seed_interval([0.4, 0.6]),
+        seed_interval([0.48, 0.52]),
         "failed",
         DOES_NOT_APPLY,
     ]
     one, two, failed, none = number_column("x", "x", values).entries
     assert (one.text, one.spread) == ("0.500", "")
-    half = 12.7062 * math.sqrt(0.02) / math.sqrt(2)  # Student's t for one degree of freedom
+    half = 12.7062 * math.sqrt(0.0008) / math.sqrt(2)  # Student's t for one degree of freedom
     assert two.spread == f"\u00b1 {half:.3f}"
     assert (failed.text, failed.is_missing) == ("missing: failed", True)
     assert (none.text, none.is_missing) == (DOES_NOT_APPLY, False)
@@ -100,3 +100,55 @@ def test_an_outlier_changes_no_unit() -> None:
 @pytest.mark.parametrize(("power", "text"), [(18, "10\u00b9\u2078"), (-3, "10\u207b\u00b3")])
 def test_powers_are_raised(power: int, text: str) -> None:
     assert numbers.ten_to(power) == text
+
+
+def around(mean: float, half_width: float, count: int = 3) -> Interval:
+    return Interval(mean, mean - half_width, mean + half_width, count)
+
+
+@pytest.mark.parametrize("unit", ["", "z"])
+@pytest.mark.parametrize(
+    ("mean", "half_width", "text"),
+    [
+        (0.0000123, 0.0004, "0.00001 \u00b1 0.00040"),
+        (-0.0012, 0.31, "0.00 \u00b1 0.31"),
+        (0.0, 0.004, "0.0000 \u00b1 0.0040"),
+        (0.213, 0.006, "0.213 \u00b1 0.006"),  # far from zero: three digits of the mean
+        (0.213, 0.2, "0.213 \u00b1 0.200"),
+    ],
+)
+def test_a_mean_has_no_more_decimals_than_its_interval(
+    mean: float, half_width: float, text: str, unit: str
+) -> None:
+    column = number_column("x", "x", [around(mean, half_width)] * 3, unit)
+    assert {e.plain for e in column.entries} == {text}
+    assert column.unit == unit  # no power of ten for a number that is not told from zero
+
+
+def test_one_value_alone_keeps_its_digits() -> None:
+    assert number_column("x", "x", [seed_interval([0.213])]).entries[0].plain == "0.213"
+
+
+@given(st.floats(-1, 1), st.floats(1.001, 1e4), st.floats(1e-6, 1))
+def test_an_interval_around_zero_has_two_digits(share: float, times: float, size: float) -> None:
+    """Of the uncertainty, however small the mean."""
+    shown = number_column("x", "x", [around(share * size, times * size)]).entries[0]
+    digits = shown.spread.removeprefix("\u00b1 ").replace(".", "").replace(numbers.NARROW, "")
+    assert len(digits.lstrip("0")) in ((2, 3) if "." in shown.spread else range(2, 6))
+
+
+def difference(mean: float, half_width: float) -> Difference:
+    return Difference(mean, mean - half_width, mean + half_width, 0.5, 0.5, 30, 2)
+
+
+def test_differences_that_are_not_seen_have_few_decimals() -> None:
+    found = [difference(m, 0.02) for m in (1.2e-5, -3e-4, 0.001, -0.004)]
+    places = range_decimals(found)
+    assert [range_entry(d.mean, d.low, d.high, places, False).text for d in found] == [
+        "0.000",
+        "0.000",
+        "+0.001",
+        "\u22120.004",
+    ]
+    assert range_decimals([difference(-0.0231, 0.008)]) == 4  # seen: three digits
+    assert range_decimals([]) == 3
