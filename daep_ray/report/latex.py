@@ -1,12 +1,16 @@
 """A table of the page as LaTeX, with the same entries: `\\input` it into a paper.
 
-Needs no package beyond LaTeX itself. Every word of a survey or a user is escaped.
+Needs no package beyond LaTeX itself. Every word of a survey or a user is escaped. What is too wide
+for a paper's column is set small across the page, and in panels below each other where that is too
+narrow as well (`panels.py`).
 """
 
 import unicodedata
+from collections.abc import Sequence
 
 from daep_ray.report.grid import Column, Entry, Grid
 from daep_ray.report.numbers import MINUS, NARROW, RAISED
+from daep_ray.report.panels import NORMAL, SMALL, floats, is_wide
 
 _MARKS = {
     "\\": r"\textbackslash{}",
@@ -72,13 +76,37 @@ def _accented(letter: str) -> str:
 
 
 def table(grid: Grid) -> str:
-    """A floating table; the caption comes first, the notes stand below in small print."""
-    places = "".join("r" if column.kind == "number" else "l" for column in grid.columns)
+    """A floating table, or several; the caption comes first, notes stand below in small print."""
+    parts = floats(grid)
+    return "".join(_float(grid, part, i, len(parts)) for i, part in enumerate(parts))
+
+
+def _float(grid: Grid, part: Sequence[Grid], number: int, count: int) -> str:
+    """The float `number` of `count`; the notes stand below the last."""
+    name = "table*" if is_wide(grid, SMALL) else "table"
+    small = [r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if is_wide(grid, NORMAL) else []
+    tabulars = [_tabular(panel) for panel in part]
     lines = [
-        r"\begin{table}",
-        rf"\caption{{{escape(grid.caption)}}}",
-        rf"\label{{tab:{grid.name}}}",
+        rf"\begin{{{name}}}",
+        rf"\caption{{{escape(grid.caption)}{' (continued)' if number else ''}}}",
+        rf"\label{{tab:{grid.name}{f'-{number + 1}' if number else ''}}}",
         r"\centering",
+        *small,
+        *tabulars[0],
+        *(line for tabular in tabulars[1:] for line in (r"\par\medskip", *tabular)),
+        *(_note(note) for note in grid.notes if number == count - 1),
+        rf"\end{{{name}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _note(note: str) -> str:
+    return rf"\par\smallskip{{\footnotesize {escape(note)}}}"
+
+
+def _tabular(grid: Grid) -> list[str]:
+    places = "".join("r" if column.kind == "number" else "l" for column in grid.columns)
+    return [
         rf"\begin{{tabular}}{{{places}}}",
         r"\hline",
         _row([_head(column) for column in grid.columns]),
@@ -86,10 +114,7 @@ def table(grid: Grid) -> str:
         *(_row([_entry(entry) for entry in row]) for row in grid.rows),
         r"\hline",
         r"\end{tabular}",
-        *(rf"\par\smallskip{{\footnotesize {escape(note)}}}" for note in grid.notes),
-        r"\end{table}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _row(cells: list[str]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 # Everything that a file may use: of LaTeX itself, no package.
 TEXT = {
-    *("caption", "centering", "hline", "par", "smallskip", "footnotesize", "textbf"),
+    *("caption", "centering", "hline", "par", "smallskip", "medskip", "footnotesize", "textbf"),
+    *("setlength", "tabcolsep"),
     *("textbackslash", "textasciitilde", "textasciicircum"),
     *(
         "AA",
@@ -35,7 +36,7 @@ ACCENTS = set("'`^\"~=.")
 GREEK = """alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma
 varsigma tau upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"""
 MATHS = {"pm", "times", "cdot"} | set(re.findall(r"\w+", GREEK))
-ENVIRONMENT = re.compile(r"\\(begin|end)\{(table|tabular)\}(?:\{([lr]+)\})?")
+ENVIRONMENT = re.compile(r"\\(begin|end)\{(table\*?|tabular)\}(?:\{([lr]+)\})?")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[^\\]", re.DOTALL)
 
 
@@ -52,9 +53,9 @@ class Reader:
     is_maths: bool = False
     places: str = ""  # of the tabular that is open: l and r
     row: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
+    tables: list[list[list[str]]] = field(default_factory=list)  # of each tabular its rows
 
-    def read(self, text: str) -> list[list[str]]:
+    def read(self, text: str) -> list[list[list[str]]]:
         if not text.isascii():
             raise Untypable("letters that pdflatex does not know")
         rest = re.sub(r"\\label\{[A-Za-z0-9:-]+\}", "", text)
@@ -66,7 +67,7 @@ class Reader:
             self._environment(found) if found.re is ENVIRONMENT else self._take(found[0])
         if self.environments or self.depth or self.is_maths:
             raise Untypable(f"left open: {self.environments}, {self.depth} braces, or maths")
-        return self.rows
+        return self.tables
 
     def _environment(self, found: re.Match[str]) -> None:
         what, name, self.places = found[1], found[2], found[3] or ""
@@ -75,6 +76,7 @@ class Reader:
         if what == "begin":
             self.environments.append(name)
             self.row = [""]
+            self.tables += [[]] if name == "tabular" else []
         elif not self.environments or self.environments.pop() != name:
             raise Untypable(f"{name} ends, and another one began last")
         elif name == "tabular" and self.row != [""]:
@@ -112,14 +114,31 @@ class Reader:
             return
         if len(self.row) != len(self.places):
             raise Untypable(f"{len(self.row)} cells in {len(self.places)} columns: {self.row}")
-        self.rows.append([cell.strip() for cell in self.row])
+        self.tables[-1].append([cell.strip() for cell in self.row])
         self.row = [""]
 
 
-def rows_of(text: str) -> list[list[str]]:
-    """The cells of every row of a file's tables, without commands and braces.
+def tables_of(text: str) -> list[list[list[str]]]:
+    """The rows of every tabular of a file, their cells without commands and braces.
 
     Raises:
         Untypable: it would not compile as it is.
     """
     return Reader().read(text)
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """The rows of all its tabulars together; see `tables_of`."""
+    return [row for table in tables_of(text) for row in table]
+
+
+def joined(panels: list[list[list[str]]]) -> list[list[str]]:
+    """The rows of a table that was set in panels, whose first columns are the same."""
+    first, *others = panels
+    same = 0
+    while others and all(a[same] == b[same] for p in others for a, b in zip(first, p, strict=True)):
+        same += 1
+    return [
+        [*row, *(cell for panel in others for cell in panel[i][same:])]
+        for i, row in enumerate(first)
+    ]
