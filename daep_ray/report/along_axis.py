@@ -152,7 +152,7 @@ def _step(measure: Measure, line: Line, point: Point, base: Point, luck: Luck | 
         line=line,
         point=point,
         difference=paired_difference(a, b, luck=of_difference),
-        base=sum(b[key] for key in common) / len(common) if common else math.nan,
+        base=sum(b[key] for key in sorted(common)) / len(common) if common else math.nan,
         p=math.nan,
         # one model with itself: where one of the two has learnt, the other may show what it costs
         is_ranked=measure.has_learnt(point) or measure.has_learnt(base),
@@ -188,11 +188,6 @@ def _outcome(own: Sequence[Step]) -> str:
 def _at(step: Step, with_size: bool) -> str:
     size = f" ({percent(step.relative, sign=True)})" if with_size else ""
     return f"{step.point.x}{size}"
-
-
-def of_control(study: Study, evidence: Evidence) -> list[Step]:
-    """The steps of the control model: where there are any, the axis is the question."""
-    return [s for s in steps(study, evidence) if s.line.model == evidence.control]
 
 
 def grid(study: Study, evidence: Evidence, found: Sequence[Step]) -> Grid:

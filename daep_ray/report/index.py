@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daep_ray.errors import DataError, require_writable, storage_error
-from daep_ray.report import html, provenance
+from daep_ray.report import along_axis, html, provenance
 from daep_ray.report.evidence import gather
 from daep_ray.report.source import read
 from daep_ray.report.text import answer
@@ -55,7 +55,8 @@ def _entry(out: Path) -> Entry:
     except DataError as error:
         return Entry(out.name, out.name, "none", "", reason=str(error))
     modalities = study.modalities or [study.spec.get("data", {}).get("modality", "unknown")]
-    found = answer(study, gather(study, modalities[0]))
+    evidence = gather(study, modalities[0])
+    found = answer(study, evidence, along_axis.steps(study, evidence))
     # a folder that keeps results may hold the page beside its tables
     pages = (path for path in ("report/index.html", "index.html") if (out / path).is_file())
     page = next(pages, "")

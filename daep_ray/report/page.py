@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from daep_ray.report import along_axis, figures_time, figures_training, provenance, sections
 from daep_ray.report import chosen as rule
-from daep_ray.report import figures_time, figures_training, provenance, sections
 from daep_ray.report.costs import costs, sentence
 from daep_ray.report.evidence import Evidence, gather
 from daep_ray.report.grid import Grid
@@ -113,9 +113,10 @@ def _title(spec: dict[str, Any]) -> str:
 
 
 def _part(study: Study, evidence: Evidence, chosen: rule.Chosen | None) -> Part:
-    told = answer(study, evidence)
+    along = along_axis.steps(study, evidence)
+    told = answer(study, evidence, along)
     found = [
-        sections.says(study, evidence, told.rest),
+        sections.says(study, evidence, along, told.rest),
         sections.chooses(study, evidence),
         sections.examples(study, evidence, chosen),
         sections.fails(study, evidence, chosen),

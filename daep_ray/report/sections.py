@@ -74,10 +74,11 @@ def main(study: Study, evidence: Evidence) -> Section:
     return Section("figure", "", drawn, missing=missing, columns="two")
 
 
-def says(study: Study, evidence: Evidence, rest: Sequence[str] = ()) -> Section:
-    """The paired statistics and every configuration's errors; `rest` of the answer last."""
+def says(
+    study: Study, evidence: Evidence, along: Sequence[along_axis.Step], rest: Sequence[str] = ()
+) -> Section:
+    """The paired statistics, steps `along` the axis, errors; `rest` of the answer last."""
     grids = [comparisons(evidence)] if evidence.comparisons else []
-    along = along_axis.steps(study, evidence)
     more = [
         along_axis.grid(study, evidence, along) if along else None,
         reconstruction(study, evidence),

@@ -4,6 +4,7 @@ Nothing is ranked that has not passed the learning gate, and nothing is called b
 interval and its corrected p-value say so.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from daep_ray.report import along_axis, before_peak
@@ -26,17 +27,17 @@ from daep_ray.study.statistics import GATE_MARGIN
 INTERVAL = f"95{NARROW}% interval"
 
 
-def answer(study: Study, evidence: Evidence) -> Answer:
+def answer(study: Study, evidence: Evidence, along: Sequence[along_axis.Step] = ()) -> Answer:
     """The answer to the study's question, from its tables: the models against each other, or the
     control model along the axis, where the study declares which value the others are to beat, or
-    the bias before the peak, where it asks for that."""
+    the bias before the peak, where it asks for that. `along`: all steps along the axis."""
     ranked = _of_models(study, evidence)
     asks_for_bias = study.spec.get("asks") == before_peak.METRIC and ranked.kind != "none"
     if asks_for_bias and (biases := before_peak.sentences(study, evidence)):
         first, *others = biases
         return Answer.short("mixed", first, (*others, ranked.sentence, *ranked.more, *ranked.rest))
-    steps = along_axis.of_control(study, evidence) if ranked.kind != "none" else []
-    if not steps:
+    steps = [s for s in along if s.line.model == evidence.control]
+    if not steps or ranked.kind == "none":
         return ranked
     first, *others = along_axis.sentences(study, evidence, steps)
     kind = "winner" if any(s.verdict in ("lower", "higher") for s in steps) else "tie"

@@ -11,9 +11,11 @@ import pytest
 from daep_ray.errors import ConfigError
 from daep_ray.report import along_axis, build
 from daep_ray.report.evidence import gather
+from daep_ray.report.page import compose
 from daep_ray.report.source import Study, read
 from daep_ray.study import tables
 from daep_ray.study.axes import Axis, axis_json
+from daep_ray.study.statistics import Difference
 from tests.report.fake_design import Cell, config_of
 from tests.report.fake_study import Fake, make
 
@@ -74,6 +76,14 @@ def test_each_value_is_paired_with_the_control_of_its_own_model(study: Study) ->
         assert step.p >= step.difference.p  # corrected
 
 
+def test_a_share_is_the_same_to_the_last_digit(study: Study) -> None:
+    """Objects are added in their order, not in that of a set, which every process has its own."""
+    for step in along_axis.steps(study, gather(study, "spectrum")):
+        if step.measure.words == "error":
+            base = errors(study, step.line.model, 0.5)
+            assert step.base == sum(base[key] for key in sorted(base)) / len(base)
+
+
 def test_settings_of_one_training_share_its_luck(study: Study) -> None:
     """Two seeds far apart tell of the luck of a training, which its own settings have in common."""
     evidence = gather(study, "spectrum")
@@ -109,6 +119,21 @@ def test_the_answer_is_of_the_axis_and_the_page_has_the_table(folder: Path, stud
     assert "at 0.75" in told[0]
     rows = (folder / "report" / "along-spectrum.csv").read_text().splitlines()
     assert len(rows) == 1 + len(along_axis.steps(study, gather(study, "spectrum")))
+
+
+def test_the_steps_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their bootstrap is the longest part of a page without figures."""
+    pairs = []
+    original = along_axis.paired_difference
+
+    def counted(a: Any, b: Any, **kwargs: Any) -> Difference:
+        pairs.append((a, b))
+        return original(a, b, **kwargs)
+
+    num_steps = len(along_axis.steps(study, gather(study, "spectrum")))
+    monkeypatch.setattr(along_axis, "paired_difference", counted)
+    compose(study)
+    assert len(pairs) == num_steps > 0
 
 
 def test_without_a_declared_value_there_is_nothing(folder: Path, tmp_path: Path) -> None:
