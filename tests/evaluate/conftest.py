@@ -1,6 +1,7 @@
 """A small survey whose truth is known, objectives that know it, and one model on two modalities."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import nn
 
 from daep_ray.config import EvaluationConfig, RunConfig, resolve
 from daep_ray.diffusion.samplers import DPMSolverConfig, OneStepConfig, SamplerConfig
+from daep_ray.evaluate import maps
 from daep_ray.evaluate.model import Model
 from daep_ray.evaluate.run import evaluate
 from daep_ray.evaluate.tables import Tables
@@ -112,6 +114,28 @@ def fitted(folder: ShardFolder) -> FittedRecipe:
     return fit_recipe(folder, RECIPE)
 
 
+@pytest.fixture(autouse=True)
+def small_map() -> Iterator[None]:
+    """The map of codes has few objects: it takes half of an evaluation's time, and only its own
+    tests look at it."""
+    with _small_map():
+        yield
+
+
+@contextmanager
+def _small_map() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maps, "MOST_OBJECTS", 12)
+        yield
+
+
+@pytest.fixture(scope="session")
+def noisy_tables(folder: ShardFolder, fitted: FittedRecipe) -> Tables:
+    """Of the test split, drawn with a known noise."""
+    with _small_map():
+        return evaluate(trained(Oracle(0.3), fitted), folder, settings())
+
+
 class Oracle(Objective):
     """Cheats: remembers the values it encodes and returns them with Gaussian noise of `sigma`.
 
@@ -181,7 +205,8 @@ def model(shards: ShardFolder) -> Trained:
 
 @pytest.fixture(scope="session")
 def tables(shards: ShardFolder, model: Trained) -> Tables:
-    return evaluate(model, shards, SETTINGS.model_copy(update={"split": "train"}))
+    with _small_map():
+        return evaluate(model, shards, SETTINGS.model_copy(update={"split": "train"}))
 
 
 def of_draws(name: str, draws: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:

@@ -130,7 +130,7 @@ def test_true_objects_gain_what_they_gained_and_repeated_ones_what_repeating_doe
         "knows": cast(Generator, Teller(left_out)),
         "repeats": cast(Generator, Teller(None)),
     }
-    config = ClassifierConfig(num_latents=4, num_objects=256, batch_size=16, **TINY)
+    config = ClassifierConfig(num_latents=4, num_objects=96, batch_size=16, **TINY)
     layout = layouts(fitted, (M,))[M]
     found = {s.arm: s for s in gains(few, left_out, held_out, tellers, layout, config)}
     for ours, same in ((GENERATED.format("knows"), ALL), (GENERATED.format("repeats"), REPEATED)):

@@ -37,7 +37,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def job_of(out: Path, model: Trained, **changes: object) -> BlockJob:
-    usual = {"split": "train", "token_budget": 120, "max_objects": 150, "probe_label": None}
+    usual = {"split": "train", "token_budget": 120, "max_objects": 100, "probe_label": None}
     return BlockJob(out, settings(**usual | changes), model.config.objective, batches_per_part=5)
 
 
@@ -57,7 +57,7 @@ def unlike(a: Tables, b: Tables) -> list[str]:
 @pytest.mark.parametrize(
     "asked",
     [
-        {"max_objects": 100_000},
+        {"max_objects": 100_000, "token_budget": 480},
         {"split": "test", "max_objects": 37, "probe_label": "class", "num_probe_splits": 2},
     ],
 )
@@ -104,7 +104,7 @@ def test_what_was_interrupted_goes_on_and_is_the_same(
         plain(started, item)
         done.append(item)
 
-    job = job_of(tmp_path / "cut", model)
+    job = job_of(tmp_path / "cut", model, max_objects=60)
     begun = start(model, folder, job)
     with monkeypatch.context() as patch:
         patch.setattr(blocks, "write_part", dying)
@@ -113,16 +113,17 @@ def test_what_was_interrupted_goes_on_and_is_the_same(
     again = start(model, folder, job)
     assert not set(again.missing()) & set(done)
     assert set(again.missing()) | set(done) == {*blocks.QUESTIONS, *again.measured}
-    whole = job_of(tmp_path / "whole", model)
+    whole = job_of(tmp_path / "whole", model, max_objects=60)
     assert not unlike(in_parts(model, folder, job), in_parts(model, folder, whole))
 
 
 def test_parts_of_other_settings_are_not_taken(
     model: Trained, folder: ShardFolder, tmp_path: Path
 ) -> None:
-    compute_here(start(model, folder, job_of(tmp_path, model, seed=1)))
-    found = in_parts(model, folder, job_of(tmp_path, model))
-    assert not unlike(found, in_parts(model, folder, job_of(tmp_path / "b", model)))
+    compute_here(start(model, folder, job_of(tmp_path, model, max_objects=40, seed=1)))
+    found = in_parts(model, folder, job_of(tmp_path, model, max_objects=40))
+    alone = in_parts(model, folder, job_of(tmp_path / "b", model, max_objects=40))
+    assert not unlike(found, alone)
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -171,7 +171,7 @@ def test_an_evaluation_of_gaussian_draws_about_the_truth(
     folder: ShardFolder, fitted: FittedRecipe
 ) -> None:
     """The oracle knows the truth, so its draws are too wide: every rank is near the middle."""
-    tables = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=8))
+    tables = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=8, probe_label=None))
     assert metric(tables, "draws", "coverage_90_target") == pytest.approx(0.7)
     # within the outermost of 8 draws: all but 2 / 2^8; the next interval: all but 2 (1 + 8) / 2^8
     weight = 7 * 0.05
@@ -198,6 +198,6 @@ def test_what_has_no_draws_has_no_calibration(folder: ShardFolder, fitted: Fitte
     mean = evaluate_reference("mean", None, folder, fitted, ("photometry",), alone)
     kinds = {(r["axis"], r["metric"].rpartition("_")[2]) for r in mean["calibration"].to_pylist()}
     assert kinds == {("scale", "power"), ("position", "error")}
-    few = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=2))
+    few = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=2, probe_label=None))
     assert "draws" not in few["metrics"]["estimate"].to_pylist()
     assert list(drawn({"one_draw": np.zeros((2, 5)), "from_spectrum": np.zeros((9, 5))})) == []

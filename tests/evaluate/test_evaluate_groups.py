@@ -15,6 +15,11 @@ from daep_ray.stream.batch import PackedBatch
 from daep_ray.stream.fitted import FittedRecipe
 
 
+@pytest.fixture(autouse=True)
+def small_map() -> None:
+    """Not here: the map is looked at."""
+
+
 def rows_of(folder: ShardFolder, number: int) -> pa.Table:
     return read_rows(folder, np.arange(number))
 

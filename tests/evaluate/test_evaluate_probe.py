@@ -144,7 +144,9 @@ def test_a_large_split_is_probed_alone_and_a_small_one_with_the_others(
     large = write_survey(tmp_path_factory.mktemp("large") / "data", make_samples(1000))
     fitted = fit_recipe(large, RECIPE)
     assert asked(large, "test") == ("test",)
-    metrics = evaluate_reference("pca", 4, large, fitted, ("photometry",), settings())["metrics"]
+    metrics = evaluate_reference(
+        "pca", 4, large, fitted, ("photometry",), settings(num_probe_splits=4)
+    )["metrics"]
     frame = metrics.to_pandas().set_index("metric")
     assert frame.loc["probe_accuracy", "split"] == "test"
     assert frame.loc["probe_num_classes", "value"] == len(CLASSES)

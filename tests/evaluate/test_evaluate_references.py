@@ -63,7 +63,7 @@ def error(tables: Tables, metric: str = "absolute_error") -> float:
 def test_linear_data_need_as_many_floats_as_they_have_scores(
     linear: ShardFolder, linear_fitted: FittedRecipe
 ) -> None:
-    where = (linear, linear_fitted, NAMES, settings())
+    where = (linear, linear_fitted, NAMES, settings(num_conformal_objects=0))
     errors = [error(evaluate_reference("pca", q, *where)) for q in (1, 2, 3)]
     mean = error(evaluate_reference("mean", None, *where))
     assert mean > errors[0] > errors[1] > errors[2]
@@ -229,6 +229,6 @@ def test_snid_gives_the_figures_of_an_independent_prototype(
     ingest("snid", shared_data / "snid_templates.tar.xz", out)
     folder = ShardFolder.open(out)
     fitted = fit_recipe(folder, Recipe(modalities={"spectrum": ModalityRecipe(max_length=128)}))
-    where = (folder, fitted, ("spectrum",), settings())
+    where = (folder, fitted, ("spectrum",), settings(probe_label=None, num_conformal_objects=0))
     assert error(evaluate_reference("pca", 8, *where)) == pytest.approx(0.269, rel=0.08)
     assert error(evaluate_reference("pca", 16, *where)) == pytest.approx(0.225, rel=0.08)

@@ -1,5 +1,6 @@
 """Laws of an evaluation: the tables against computations by hand, the oracle, packing, order."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_tables_follow_the_contract(folder: ShardFolder, fitted: FittedRecipe) -
 
 
 def test_an_oracle_has_no_error(folder: ShardFolder, fitted: FittedRecipe) -> None:
-    tables = evaluate(trained(Oracle(), fitted), folder, settings())
+    tables = evaluate(trained(Oracle(), fitted), folder, settings(probe_label=None))
     for estimate in ("one_draw", "mean_of_draws", "one_step"):
         # the batch is float32, the truth float64: rounding only
         assert metric(tables, estimate, "absolute_error") < 1e-7
@@ -64,17 +65,19 @@ def test_gaussian_draws_have_the_errors_that_mathematics_says(
     folder: ShardFolder, fitted: FittedRecipe
 ) -> None:
     """E|N(0, s)| = s sqrt(2 / pi); the mean of K draws has s / sqrt(K)."""
-    tables = evaluate(trained(Oracle(0.3), fitted), folder, settings(num_draws=16))
+    asked = settings(num_draws=16, probe_label=None)
+    tables = evaluate(trained(Oracle(0.3), fitted), folder, asked)
     one = 0.3 * np.sqrt(2 / np.pi)
     assert metric(tables, "one_draw", "absolute_error") == pytest.approx(one, rel=0.02)
     assert metric(tables, "mean_of_draws", "absolute_error") == pytest.approx(one / 4, rel=0.05)
     assert metric(tables, "one_draw", "squared_error") == pytest.approx(0.09, rel=0.03)
 
 
-def test_metrics_are_those_computed_by_hand(folder: ShardFolder, fitted: FittedRecipe) -> None:
+def test_metrics_are_those_computed_by_hand(
+    folder: ShardFolder, fitted: FittedRecipe, noisy_tables: Tables
+) -> None:
     """Per sample, per object, over objects: by pandas from the measurements themselves."""
-    tables = evaluate(trained(Oracle(0.3), fitted), folder, settings())
-    oracle, rows = Oracle(0.3), []
+    tables, oracle, rows = noisy_tables, Oracle(0.3), []
     for batch, table in evaluation_batches(folder, fitted, ("photometry",), "test", 10**6):
         from daep_ray.diffusion.samplers import DPMSolverConfig
         from daep_ray.stream.noise import Noise
@@ -122,14 +125,13 @@ def test_metrics_are_those_computed_by_hand(folder: ShardFolder, fitted: FittedR
     assert row["count"] == len(per_object)
 
 
-@pytest.mark.parametrize("budget", [1, 100, 10_000])
+@pytest.mark.parametrize("budget", [1, 100, 10**7])
 def test_packing_changes_nothing_and_bounds_what_is_decoded_at_once(
-    folder: ShardFolder, fitted: FittedRecipe, budget: int
+    folder: ShardFolder, fitted: FittedRecipe, noisy_tables: Tables, budget: int
 ) -> None:
-    whole = evaluate(trained(Oracle(0.3), fitted), folder, settings(token_budget=10**7))
     oracle = Oracle(0.3)
     pieces = evaluate(trained(oracle, fitted), folder, settings(token_budget=budget))
-    assert same(whole, pieces)
+    assert same(noisy_tables, pieces)
     # three chosen examples are decoded together, at most 40 points each
     assert oracle.most_tokens <= max(budget, 4 * 3 * 40)
 
@@ -147,29 +149,29 @@ def test_models_repeat_exactly_and_hardly_feel_the_packing(
     small = settings(max_objects=12)
     first = evaluate(trained(objective, fitted), folder, small)
     assert same(first, evaluate(trained(objective, fitted), folder, small))
-    other = evaluate(
-        trained(objective, fitted), folder, small.model_copy(update={"token_budget": 60})
-    )
+    packed = small.model_copy(update={"token_budget": 60, "probe_label": None})
+    other = evaluate(trained(objective, fitted), folder, packed)
     for name in ("absolute_error", "squared_error"):
         for estimate in ("one_draw", "mean_of_draws", "one_step"):
             expected = metric(first, estimate, name)
             assert metric(other, estimate, name) == pytest.approx(expected, rel=1e-4)
 
 
-def test_every_model_shows_the_same_examples(folder: ShardFolder, fitted: FittedRecipe) -> None:
-    first = evaluate(trained(Oracle(), fitted), folder, settings())["examples"]
-    noisy = evaluate(trained(Oracle(1.0), fitted), folder, settings())["examples"]
-    pca = evaluate_reference("pca", 3, folder, fitted, ("photometry",), settings())["examples"]
+def test_every_model_shows_the_same_examples(
+    folder: ShardFolder, fitted: FittedRecipe, noisy_tables: Tables
+) -> None:
+    quick = settings(num_probe_splits=2)
+    first = noisy_tables["examples"]
+    noisy = evaluate(trained(Oracle(1.0), fitted), folder, quick)["examples"]
+    pca = evaluate_reference("pca", 3, folder, fitted, ("photometry",), quick)["examples"]
     columns = ["sample_id", "object_id", "label", "percentile", "category", "position", "truth"]
     assert first.select(columns).equals(noisy.select(columns))
     assert first.select(columns).equals(pca.select(columns))
     assert set(first["percentile"].to_pylist()) == {10, 50, 90}
 
 
-def test_examples_hold_the_raw_data_and_a_band_of_draws(
-    folder: ShardFolder, fitted: FittedRecipe
-) -> None:
-    frame = evaluate(trained(Oracle(0.3), fitted), folder, settings())["examples"].to_pandas()
+def test_examples_hold_the_raw_data_and_a_band_of_draws(noisy_tables: Tables) -> None:
+    frame = noisy_tables["examples"].to_pandas()
     raw = {s.sample_id: s.sequences["photometry"] for s in make_samples(300)}
     for sample_id, rows in frame.groupby("sample_id"):
         sequence = raw[sample_id]
@@ -185,18 +187,17 @@ def test_examples_hold_the_raw_data_and_a_band_of_draws(
 
 
 def test_the_order_of_ingest_does_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, folder: ShardFolder, fitted: FittedRecipe
+    tmp_path: Path, fitted: FittedRecipe, noisy_tables: Tables
 ) -> None:
-    turned = write_survey(tmp_path_factory.mktemp("other") / "data", make_samples(300)[::-1])
+    turned = write_survey(tmp_path / "data", make_samples(300)[::-1])
     there = evaluate(trained(Oracle(0.3), fitted), turned, settings())
-    here = evaluate(trained(Oracle(0.3), fitted), folder, settings())
-    assert same(here, there)
+    assert same(noisy_tables, there)
 
 
 def test_a_subset_has_many_objects_and_is_the_same_for_all(
     folder: ShardFolder, fitted: FittedRecipe
 ) -> None:
-    few = settings(max_objects=10)
+    few = settings(max_objects=10, probe_label=None)
     model = evaluate(trained(Oracle(0.3), fitted), folder, few)["objects"]
     mean = evaluate_reference("mean", None, folder, fitted, ("photometry",), few)["objects"]
     shown = set(model["object_id"].to_pylist())
