@@ -94,15 +94,19 @@ def kill_once(folder: Path, killed: list[int]) -> None:
     while not (folder / "checkpoint" / "progress.json").exists():
         time.sleep(0.05)
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if command.startswith("ray::") and "RayTrainWorker" in command:
-            pid = int(entry.parent.name)
-            with contextlib.suppress(ProcessLookupError):  # an earlier test's, on its way out
+        with contextlib.suppress(OSError):  # it is an earlier test's, on its way out
+            command, pid = entry.read_bytes().decode(errors="replace"), int(entry.parent.name)
+            if command.startswith("ray::") and "RayTrainWorker" in command and is_ours(pid):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
+
+
+def is_ours(pid: int) -> bool:
+    """Whether this process, or one that it started, started that one."""
+    while pid not in (0, os.getpid()):
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
+        pid = int(after_name.split()[1])  # its parent
+    return pid == os.getpid()
 
 
 @pytest.mark.usefixtures("ray_session")
