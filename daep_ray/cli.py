@@ -1,8 +1,9 @@
 """The command line: `daep-ray ingest | validate | inspect | train | evaluate | embed | report`.
 
 Progress and results go to standard output, one sentence about what is wrong to standard error.
-Exit codes: 0 done, 1 a UserError (see errors.py), 2 a wrong command line, 130 interrupted. Torch,
-pyarrow and Ray are imported inside the commands, so that `--help` answers at once.
+Exit codes: 0 done, 1 a UserError (see errors.py), 2 a wrong command line, 130 interrupted, 143
+ended by SIGTERM. Torch, pyarrow and Ray are imported inside the commands, so that `--help` answers
+at once.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from daep_ray import cli_data, cli_evaluate, cli_recipes, cli_study, cli_use
+from daep_ray import cli_data, cli_evaluate, cli_recipes, cli_study, cli_use, stopping
 from daep_ray.errors import (
     ConfigError,
     DataError,
@@ -264,29 +265,36 @@ def output_folder(folder: Path) -> Path:
     return folder.absolute()
 
 
-def run_app(command: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+def run_app(
+    command: typer.Typer,
+    arguments: Sequence[str] | None = None,
+    after_sigterm: str = "start the same command again",
+) -> int:
     """Run a command line and return its exit code; what a user did wrong is told in one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        code = command(args=words, standalone_mode=False)
-        sys.stdout.flush()
-        if code == 130:  # typer's word for KeyboardInterrupt
-            return _fail("interrupted", 130)
-        return code if isinstance(code, int) else 0
-    except UserError as error:
-        return _fail(str(error), 1)
-    except UsageError as error:
-        return _fail(f"{_one_line(error)} (see --help)", 2)
-    except (KeyboardInterrupt, typer.Abort):
+    with stopping.listening() as sigterm:
+        try:
+            code = command(args=words, standalone_mode=False)
+            sys.stdout.flush()
+            if code != 130:  # typer's word for KeyboardInterrupt
+                return code if isinstance(code, int) else 0
+        except UserError as error:
+            return _fail(str(error), 1)
+        except UsageError as error:
+            return _fail(f"{_one_line(error)} (see --help)", 2)
+        except (KeyboardInterrupt, typer.Abort):
+            pass
+        except BrokenPipeError:
+            # the reader of our output has gone (`daep-ray inspect DATA | head`): say nothing
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            if not is_storage_fault(error):
+                raise
+            return _fail(str(storage_error(error)), 1)
+        if sigterm.came:
+            return _fail(f"stopped by SIGTERM: {after_sigterm}", stopping.EXIT_CODE)
         return _fail("interrupted", 130)
-    except BrokenPipeError:
-        # the reader of our output has gone (`daep-ray inspect DATA | head`): say nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if not is_storage_fault(error):
-            raise
-        return _fail(str(storage_error(error)), 1)
 
 
 def _one_line(error: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 import ray.data
 
+from daep_ray import stopping
 from daep_ray.config import RunConfig
 from daep_ray.study import session
 from daep_ray.train.progress import Line, read_curve
@@ -38,7 +39,8 @@ def ray_workers(config: RunConfig, folder: Path, echo: Callable[[str], None]) ->
     finally:
         is_over.set()
         teller.join()
-        ray.shutdown()
+        with stopping.kept():
+            ray.shutdown()
 
 
 @contextmanager
@@ -62,7 +64,8 @@ def ray_jobs(num_workers: int, num_threads: int, asked: str | None) -> Iterator[
     try:
         yield
     finally:
-        ray.shutdown()
+        with stopping.kept():
+            ray.shutdown()
 
 
 def _start_ray(config: RunConfig) -> None:
@@ -86,17 +89,19 @@ _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR
 
 def _connect(address: str) -> None:
     session.check_reachable(address)
-    ray.init(address=address, **_QUIET)
+    with stopping.kept():
+        ray.init(address=address, **_QUIET)
 
 
 def _start(num_cpus: int) -> None:
-    ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        include_dashboard=False,
-        _temp_dir=str(session.temporary_folder()),
-        **_QUIET,
-    )
+    with stopping.kept():
+        ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=False,
+            _temp_dir=str(session.temporary_folder()),
+            **_QUIET,
+        )
 
 
 def _tell(folder: Path, budget: int, is_over: threading.Event, echo: Callable[[str], None]) -> None:

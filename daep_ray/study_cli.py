@@ -35,6 +35,7 @@ SYNTHETIC: dict[str, dict[str, Any]] = {
     "cluster": {"num_objects": 100_000},
 }
 SYNTHETIC_MODALITY = "photometry"  # at most 64 points: the cheaper one
+AFTER_SIGTERM = "what is done is kept, start the same command again to go on"
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Prepared:
 
 
 def main(name: str, build: Build, arguments: Sequence[str] | None = None) -> None:
-    """Run the study `name` as a command and exit: 0 done, 1 a UserError, 2 a wrong command line."""
+    """Run the study `name` as a command and exit: 0 done, 1 a UserError, 2 a wrong command line,
+    130 interrupted, 143 ended by SIGTERM."""
 
     def act(options: Options) -> None:
         run(options, build)
@@ -88,7 +90,7 @@ def run_command(
     """Run a function with typer's annotations as a command and exit, as `main` does."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(help=question)(command)
-    sys.exit(run_app(app, arguments))
+    sys.exit(run_app(app, arguments, AFTER_SIGTERM))
 
 
 def run(options: Options, build: Build) -> None:

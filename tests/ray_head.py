@@ -81,6 +81,7 @@ def running_head() -> Iterator[Head]:
         "HOME": str(folder),  # no token of the user's is read, none is left behind
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": "60",  # a slow machine is no failure
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(write_token(folder / "token")),
     }

@@ -1,6 +1,7 @@
 """A study as a real Ray job, with token authentication, as `cluster/README.md` says."""
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daep_ray.shards.ingest import ingest
-from tests.ray_head import ROOT, Head, write_token
+from tests.ray_head import RAY, ROOT, Head, write_token
 
 pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
@@ -49,6 +50,30 @@ def test_a_submitted_study_leaves_its_tables_and_report(
     again = head.submit(*words_of_study(data, out))
     assert again.returncode == 0, again.stdout + again.stderr
     assert "every training is in the store already" in again.stdout
+
+
+def test_a_stopped_study_says_so_and_leaves_its_tables(
+    head: Head, data: Path, tmp_path: Path
+) -> None:
+    words = words_of_study(data, tmp_path / "study")
+    words[words.index(f"optimisation.num_objects={TINY['optimisation.num_objects']}")] = (
+        "optimisation.num_objects=4000"
+    )
+    said: list[str] = []
+    with subprocess.Popen(
+        head.command(*words), cwd=ROOT, env=head.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            if "[ 1/11]" in line:
+                (job,) = set(re.findall(r"raysubmit_\w+", "".join(said)))
+                stop = [RAY, "job", "stop", "--address", head.address, job]
+                subprocess.run(stop, env=head.environment, check=True, capture_output=True)
+    assert re.search(r"^error: stopped by SIGTERM: what is done is kept", "".join(said), re.M)
+    states = pq.read_table(tmp_path / "study" / "tables" / "cells.parquet")["state"].to_pylist()
+    assert "done" in states
+    assert "missing" in states
 
 
 def test_a_relative_out_is_refused_with_the_reason(head: Head, data: Path) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "daep_ray"
 
 LAYERS = (
-    {"errors", "sample", "settings"},
+    {"errors", "sample", "settings", "stopping"},
     {"surveys"},
     {"shards"},
     {"stream"},

@@ -16,6 +16,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import daep_ray
+from daep_ray import stopping
 from daep_ray.config import RunConfig
 from daep_ray.errors import ConfigError, StorageError, require_writable, storage_error
 from daep_ray.shards.read import ShardFolder
@@ -44,7 +45,8 @@ def ray_session(study: Study) -> Iterator[session.Resources]:
             found = _room(config, study.shards, study.store, gpus)
         yield found
     finally:
-        ray.shutdown()
+        with stopping.kept():
+            ray.shutdown()
         session.remove(session.temporary_folder() / "ray")
 
 
@@ -60,7 +62,8 @@ def room_there(
         _connect(address)
         return _room(config, shards, store, gpus_per_trial)
     finally:
-        ray.shutdown()
+        with stopping.kept():
+            ray.shutdown()
 
 
 def _room(
@@ -83,16 +86,17 @@ def _room(
 
 
 def _start(room: session.Resources) -> None:
-    ray.init(
-        address="local",
-        num_cpus=room.num_cpus,
-        include_dashboard=False,
-        object_store_memory=room.object_store_bytes,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        _node_ip_address="127.0.0.1",
-        _temp_dir=str(session.temporary_folder() / "ray"),
-    )
+    with stopping.kept():
+        ray.init(
+            address="local",
+            num_cpus=room.num_cpus,
+            include_dashboard=False,
+            object_store_memory=room.object_store_bytes,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(session.temporary_folder() / "ray"),
+        )
 
 
 def _connect(address: str) -> None:
@@ -100,7 +104,7 @@ def _connect(address: str) -> None:
     package = str(Path(daep_ray.__path__[0]))
     runtime_env = {} if session.is_job() else {"py_modules": [package]}
     try:
-        with session.quiet_standard_error():
+        with session.quiet_standard_error(), stopping.kept():
             ray.init(
                 address=address,
                 runtime_env=runtime_env,
