@@ -106,40 +106,18 @@ def test_a_killed_worker_goes_on_from_its_checkpoint(
     assert tables.identity(running.out) == tables.identity(undisturbed.out)
 
 
-def test_a_killed_driver_started_again_repeats_no_training(
+def test_a_driver_killed_three_times_repeats_no_training_and_ends_with_the_same_tables(
     synthetic_shards: Path, tmp_path: Path, undisturbed: Running
 ) -> None:
-    running = start(synthetic_shards, tmp_path / "out")
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not finished(running.store) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    running.worker_in_training()
-    running.process.kill()
-    running.process.wait()
-    before = finished(running.store)
-    assert 1 <= len(before) < 4
-    assert not (running.out / "tables").exists()
+    """In its first training, in one after others, and when the last of them has just ended."""
 
-    again = start(synthetic_shards, tmp_path / "out")
-    printed = again.wait()
-    assert "failed 0 of 5" in printed
-    after = finished(running.store)
-    assert len(after) == 4
-    assert {t: after[t] for t in before} == before  # none was trained again
-    assert tables.identity(again.out) == tables.identity(undisturbed.out)
-    for name in tables.NAMES:  # the tables, not only their hash
-        ours, theirs = tables.read(again.out, name), tables.read(undisturbed.out, name)
-        kept = [c for c in ours.column_names if not tables.is_passing(c)]
-        assert ours.select(kept).equals(theirs.select(kept))
+    def in_a_later_one(running: Running) -> None:
+        running.wait_for(lambda: len(finished(running.store)) >= 1)
+        running.worker_in_training()
 
-
-def test_a_driver_killed_three_times_ends_with_the_same_tables(
-    synthetic_shards: Path, tmp_path: Path, undisturbed: Running
-) -> None:
-    """In its first training, between trainings, and when the last of them has just ended."""
     moments: dict[str, Callable[[Running], object]] = {
-        "in training": Running.worker_in_training,
-        "between": lambda running: running.wait_for(lambda: 1 <= len(finished(running.store)) < 4),
+        "in the first": Running.worker_in_training,
+        "in a later one": in_a_later_one,
         "at the end": lambda running: running.wait_for(lambda: len(finished(running.store)) == 4),
     }
     done: list[dict[str, int]] = []
@@ -149,9 +127,11 @@ def test_a_driver_killed_three_times_ends_with_the_same_tables(
         running.process.kill()
         running.process.wait()
         done.append(finished(running.store))
+        # at the end it may have come to writing them
+        assert len(done) == 3 or not (running.out / "tables").exists()
     assert [len(found) for found in done] == sorted(len(found) for found in done)
-    assert len(done[0]) < 4
-    assert not (tmp_path / "out" / "run.json").exists()  # none of them came to its end
+    assert len(done[0]) <= len(done[1]) < 4
+    assert len(done[1]) >= 1
 
     assert "failed 0 of 5" in start(synthetic_shards, tmp_path / "out").wait()
     after = finished(tmp_path / "trainings")
@@ -159,7 +139,7 @@ def test_a_driver_killed_three_times_ends_with_the_same_tables(
     for found in done:
         assert {t: after[t] for t in found} == found  # none was trained again
     assert tables.identity(tmp_path / "out") == tables.identity(undisturbed.out)
-    for name in tables.NAMES:
+    for name in tables.NAMES:  # the tables, not only their hash
         ours, theirs = tables.read(tmp_path / "out", name), tables.read(undisturbed.out, name)
         kept = [c for c in ours.column_names if not tables.is_passing(c)]
         assert ours.select(kept).equals(theirs.select(kept)), name
