@@ -39,7 +39,7 @@ def ray_workers(config: RunConfig, folder: Path, echo: Callable[[str], None]) ->
     finally:
         is_over.set()
         teller.join()
-        with stopping.kept():
+        with stopping.kept(), session.quiet_standard_error():
             ray.shutdown()
 
 
@@ -64,7 +64,7 @@ def ray_jobs(num_workers: int, num_threads: int, asked: str | None) -> Iterator[
     try:
         yield
     finally:
-        with stopping.kept():
+        with stopping.kept(), session.quiet_standard_error():
             ray.shutdown()
 
 

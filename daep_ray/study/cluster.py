@@ -45,7 +45,7 @@ def ray_session(study: Study) -> Iterator[session.Resources]:
             found = _room(config, study.shards, study.store, gpus)
         yield found
     finally:
-        with stopping.kept():
+        with stopping.kept(), session.quiet_standard_error():
             ray.shutdown()
         session.remove(session.temporary_folder() / "ray")
 
@@ -62,7 +62,7 @@ def room_there(
         _connect(address)
         return _room(config, shards, store, gpus_per_trial)
     finally:
-        with stopping.kept():
+        with stopping.kept(), session.quiet_standard_error():
             ray.shutdown()
 
 

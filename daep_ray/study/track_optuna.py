@@ -53,6 +53,8 @@ class OptunaStorage:
         self.design = design
         self.targets = tuple(targets)
         self.space = _space(design)
+        with _in_memory():
+            pass  # Optuna imports much on first use; Ctrl-C there would cost the last picture
 
     def show(self, trainings: Sequence[Training]) -> None:
         """Replace the storage by one of these trainings.

@@ -57,6 +57,7 @@ def start(data: Path, out: Path, temporary: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        start_new_session=True,  # a group of its own, which may be sent the signal as a whole
     )
 
 
@@ -81,28 +82,32 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("moment", ["Ray starts", "between trainings"])
+def check_ended(process: subprocess.Popen[str], out: Path, temporary: Path) -> None:
+    """One sentence was said, and nothing of Ray's session is left, nor the lock."""
+    _, wrong = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, wrong) == (143, TOLD)
+    assert (out / "tables" / "cells.parquet").is_file()
+    assert not (out / ".lock").exists()
+    deadline = time.monotonic() + 60  # the last of Ray's processes see that their raylet is gone
+    while (left := processes_with(str(temporary))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == []
+    assert list(temporary.glob("daep-*")) == []
+
+
+def states(out: Path) -> list[str]:
+    return [row["state"] for row in tables.read(out, "cells").to_pylist()]
+
+
 def test_a_study_ends_in_one_sentence_and_resumes(
-    moment: str, synthetic_shards: Path, tmp_path: Path, short_folder: Path
+    synthetic_shards: Path, tmp_path: Path, short_folder: Path
 ) -> None:
     out, store = tmp_path / "out", tmp_path / "trainings"
     process = start(synthetic_shards, out, short_folder)
-    wait_for_line(process, "references to do" if moment == "Ray starts" else "[1/5]")
-    if moment == "Ray starts":
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not processes_with(str(short_folder)) and time.monotonic() < deadline:
-            time.sleep(0.02)
+    wait_for_line(process, "[1/5]")
     process.send_signal(signal.SIGTERM)
-    _, wrong = process.communicate(timeout=PATIENCE_SECONDS)
-    assert (process.returncode, wrong) == (143, TOLD)
-    states = [row["state"] for row in tables.read(out, "cells").to_pylist()]
-    assert ("done" in states) == (moment == "between trainings")
-    assert not (out / ".lock").exists()
-    deadline = time.monotonic() + 30  # the last of Ray's processes see that their raylet is gone
-    while (left := processes_with(str(short_folder))) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left == []
-    assert list(short_folder.glob("daep-*")) == []
+    check_ended(process, out, short_folder)
+    assert {"done", "missing"} <= set(states(out))
 
     done = {p: p.stat().st_mtime_ns for p in store.glob("*/result.json")}
     again = start(synthetic_shards, out, short_folder)
@@ -110,5 +115,27 @@ def test_a_study_ends_in_one_sentence_and_resumes(
     assert (again.returncode, wrong) == (0, "")
     assert len(list(store.glob("*/result.json"))) == 4
     assert {path: path.stat().st_mtime_ns for path in done} == done  # none was trained again
-    states = [row["state"] for row in tables.read(out, "cells").to_pylist()]
-    assert states == ["done"] * 5
+    assert states(out) == ["done"] * 5
+
+
+def test_a_study_ends_so_while_ray_starts(
+    synthetic_shards: Path, tmp_path: Path, short_folder: Path
+) -> None:
+    process = start(synthetic_shards, tmp_path / "out", short_folder)
+    wait_for_line(process, "references to do")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not processes_with(str(short_folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    check_ended(process, tmp_path / "out", short_folder)
+
+
+def test_a_study_ends_so_with_all_its_processes(
+    synthetic_shards: Path, tmp_path: Path, short_folder: Path
+) -> None:
+    """A batch system signals every process of a job, Ray's included, and again."""
+    process = start(synthetic_shards, tmp_path / "out", short_folder)
+    wait_for_line(process, "[1/5]")
+    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
+    check_ended(process, tmp_path / "out", short_folder)
