@@ -45,8 +45,8 @@ def write(element: Element) -> str:
     return f"<{element.tag}{named}{end}{escape(element.tail or '')}"
 
 
-def compact(text: str) -> str:
-    """A whole file."""
+def compact(text: str) -> Element:
+    """The elements of a whole file; `whole` writes it."""
     root = read(text)
     _drop(root)
     _shorten_styles(root)
@@ -55,6 +55,11 @@ def compact(text: str) -> str:
     _tidy(root)
     named = {"xmlns": SVG, "xmlns:xlink": XLINK, "stroke-linejoin": "round"}
     root.attrib = {**named, **root.attrib}
+    return root
+
+
+def whole(root: Element) -> str:
+    """The file's text."""
     return '<?xml version="1.0" encoding="utf-8"?>\n' + write(root) + "\n"
 
 

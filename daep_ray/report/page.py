@@ -11,6 +11,7 @@ from daep_ray.report.grid import Grid
 from daep_ray.report.provenance import Facts
 from daep_ray.report.sections import Section
 from daep_ray.report.source import Study
+from daep_ray.report.style import on_paper
 from daep_ray.report.svg import Drawing
 from daep_ray.report.text import Answer, answer
 from daep_ray.report.trainings import trainings
@@ -78,6 +79,7 @@ class Page:
         return [*found, *last]
 
 
+@on_paper
 def compose(study: Study) -> Page:
     """Put the page together."""
     modalities = study.modalities or [study.spec.get("data", {}).get("modality", "unknown")]

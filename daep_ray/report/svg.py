@@ -7,19 +7,23 @@ and its ids are made unique on the page.
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from xml.etree.ElementTree import Element
 
+from fontTools import subset
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from daep_ray.report.compact import REFERENCE, compact, read, write
-from daep_ray.report.style import INKS, paper
+from daep_ray.report.compact import REFERENCE, compact, whole, write
+from daep_ray.report.style import INKS, on_paper, paper
 
 # Verdana has DejaVu Sans' widths: what a reader without DejaVu gets
+LAYOUT = ("BASE", "GDEF", "GPOS", "GSUB", "MATH", "kern")  # tables of a font
 FONT = "'DejaVu Sans', Verdana"
 
 
@@ -33,9 +37,14 @@ class Drawing:
     caption: str
 
     @cached_property
+    def elements(self) -> Element:
+        """Of the SVG file, and of the page's figure; drawn once for both."""
+        return _drawn(self.figure)
+
+    @property
     def svg(self) -> str:
         """The SVG file's text."""
-        return _svg(self.figure)
+        return whole(self.elements)
 
 
 def files(drawing: Drawing) -> dict[str, bytes]:
@@ -46,6 +55,7 @@ def files(drawing: Drawing) -> dict[str, bytes]:
     }
 
 
+@on_paper
 def on_page(drawings: Sequence[Drawing]) -> tuple[dict[str, str], str]:
     """The SVG elements for a page by the drawings' names, and the rules of style they share."""
     classes: dict[str, str] = {}
@@ -55,13 +65,14 @@ def on_page(drawings: Sequence[Drawing]) -> tuple[dict[str, str], str]:
 
 def _inline(drawing: Drawing, prefix: str, classes: dict[str, str]) -> str:
     """One element, ids numbered `<prefix>-<n>`, styles as classes of the page, new ones added."""
-    root = read(drawing.svg)
+    root = deepcopy(drawing.elements)
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     short = {f"#{old}": f"#{prefix}-{i}" for i, old in enumerate(ids)}
     for element in root.iter():
         for name, value in list(element.attrib.items()):
             del element.attrib[name]
-            value = _inks(REFERENCE.sub(lambda m: short.get(m[0], m[0]), value))
+            if "#" in value or "font-family" in value:
+                value = _inks(REFERENCE.sub(lambda m: short.get(m[0], m[0]), value))
             if name == "id":
                 value = short[f"#{value}"][1:]
             if name == "style" and "url(" not in value:
@@ -91,7 +102,7 @@ def slug(words: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-") or "x"
 
 
-def _svg(figure: Figure) -> str:
+def _drawn(figure: Figure) -> Element:
     buffer = io.StringIO()
     with paper():
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
@@ -101,6 +112,26 @@ def _svg(figure: Figure) -> str:
 
 def _pdf(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    with paper():
+    with paper(), _bare_fonts():
         FigureCanvasPdf(figure).print_pdf(buffer, metadata={"CreationDate": None})
     return buffer.getvalue()
+
+
+@contextmanager
+def _bare_fonts() -> Iterator[None]:
+    """Embed fonts without the tables that lay words out.
+
+    A PDF places every glyph itself, so nobody reads them, and to cut them down to a figure's
+    letters took three quarters of a report's time. Where fontTools does not know the list of what
+    it drops, fonts keep them.
+    """
+    name = "_drop_tables_default"
+    known = getattr(subset.Options, name, None)
+    if known is None:
+        yield
+        return
+    setattr(subset.Options, name, [*known, *LAYOUT])
+    try:
+        yield
+    finally:
+        setattr(subset.Options, name, known)

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,10 @@ class Fake:
     classes: tuple[str, ...] = ("Ia", "Ib", "Ic", "II")
 
 
+# Its page, with all the files beside it, is built once for every test that only reads one.
+SHOWN = Fake(modality="photometry", seeds=(0, 1), failed=("daep/4/1",))
+
+
 @dataclass(frozen=True)
 class Cell:
     model: str
@@ -43,7 +48,7 @@ class Cell:
     def num_floats(self) -> int | None:
         return self.shape[0] * self.shape[1] if self.shape else None
 
-    @property
+    @cached_property
     def key(self) -> str:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 

@@ -14,9 +14,9 @@ from daep_ray.evaluate.tables import SCHEMAS as EVALUATED
 from daep_ray.study import tables
 from tests.report import fake_evaluation as more
 from tests.report import fake_rows as rows
-from tests.report.fake_design import Cell, Fake, cells_of, config_of, is_failed
+from tests.report.fake_design import SHOWN, Cell, Fake, cells_of, config_of, is_failed
 
-__all__ = ["Fake", "make"]
+__all__ = ["SHOWN", "Fake", "make"]
 
 
 def make(out: Path, fake: Fake | None = None) -> Path:

@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
+import matplotlib
 import matplotlib.colors
 import numpy as np
 import pytest
 
 import daep_ray.report
 from daep_ray.objectives import OBJECTIVES
-from daep_ray.report.style import COLOURS, INKS, LOOKS, look
+from daep_ray.report.style import COLOURS, INKS, LOOKS, look, paper
 
 PAGE = Path(daep_ray.report.__file__).parent / "templates" / "page.css"
 
@@ -46,3 +47,16 @@ def _luminance(colour: str) -> float:
     channel = np.array(matplotlib.colors.to_rgb(colour))
     linear = np.where(channel <= 0.04045, channel / 12.92, ((channel + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_paper_within_paper_sets_nothing_and_all_is_put_back() -> None:
+    before = dict(matplotlib.rcParams)
+    with paper():
+        assert matplotlib.rcParams["axes.labelsize"] == 8
+        matplotlib.rcParams["axes.labelsize"] = 5
+        with paper():
+            assert matplotlib.rcParams["axes.labelsize"] == 5
+        assert matplotlib.rcParams["axes.labelsize"] == 5
+    assert dict(matplotlib.rcParams) == before
+    with paper():
+        assert matplotlib.rcParams["axes.labelsize"] == 8
