@@ -4,7 +4,8 @@ Drawing takes most of a second, so a design is drawn once per session; where the
 page do not matter, they are left out.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,19 @@ from daep_ray.report.html import render
 from daep_ray.report.page import compose
 from daep_ray.report.source import read
 from tests.report.fake_study import Fake, make
+
+
+@pytest.fixture(scope="package", autouse=True)
+def seldom_collected() -> Iterator[None]:
+    """The collector looks at what the imports left once more for every few figures: a third of the
+    time that pages take."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,6 @@ def code_rows(cell: Cell, fake: Fake) -> list[dict[str, Any]]:
             x, y = 0.6 * np.array([np.cos(angle), np.sin(angle)]) + rng.normal(0, 0.12, 2)
             name = fake.classes[kind] if kind < len(fake.classes) else None
             row = {"split": split, "object_id": f"{split}{i}", "class": name}
-            at = {"x": float(np.clip(x, -1, 1)), "y": float(np.clip(y, -1, 1))}
+            at = {"x": max(-1.0, min(1.0, float(x))), "y": max(-1.0, min(1.0, float(y)))}
             rows.append({"cell": cell.key, "modality": fake.modality, **row, **at})
     return rows

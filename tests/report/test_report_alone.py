@@ -1,12 +1,12 @@
 """A page without files beside it links to nothing, and says what the page with them says."""
 
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from daep_ray.report import build
-from tests.report.fake_study import Fake, make
+from tests.report.fake_study import SHOWN, Fake
 
 WORDS = re.compile(r">([^<>]+)<")
 
@@ -15,10 +15,12 @@ def words(page: str) -> set[str]:
     return {" ".join(word.split()).rstrip(" ,.") for word in WORDS.findall(page)}
 
 
-@pytest.mark.slow
-def test_a_page_alone_has_no_address_and_the_same_words(tmp_path: Path) -> None:
-    out = make(tmp_path, Fake(seeds=(0,)))
-    whole = build(out).read_text()
+def test_a_page_alone_has_no_address_and_the_same_words(
+    page_of: Callable[[Fake], Path], tmp_path: Path
+) -> None:
+    page = page_of(SHOWN)
+    whole = page.read_text()
+    out = shutil.copytree(page.parent.parent, tmp_path / "copy")
     assert (out / "report" / "report.md").is_file()
     alone = build(out, is_alone=True).read_text()
     assert [p.name for p in (out / "report").rglob("*") if p.is_file()] == ["index.html"]

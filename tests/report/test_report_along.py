@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from daep_ray.errors import ConfigError
-from daep_ray.report import along_axis, build
+from daep_ray.report import along_axis
 from daep_ray.report.evidence import gather
 from daep_ray.report.page import compose
 from daep_ray.report.source import Study, read
+from daep_ray.report.twins import comma_separated
 from daep_ray.study import tables
 from daep_ray.study.axes import Axis, axis_json
 from daep_ray.study.statistics import Difference
@@ -109,19 +110,9 @@ def test_settings_of_one_training_share_its_luck(study: Study) -> None:
         assert narrow.high < 0
 
 
-@pytest.mark.slow
-def test_the_answer_is_of_the_axis_and_the_page_has_the_table(folder: Path, study: Study) -> None:
-    build(folder)
-    page = (folder / "report" / "report.md").read_text()
-    told = [s for s in page.splitlines() if s.startswith("**Against mask ratio 0.5, daep's error")]
-    assert told
-    assert "at 0.3" in told[0]
-    assert "at 0.75" in told[0]
-    rows = (folder / "report" / "along-spectrum.csv").read_text().splitlines()
-    assert len(rows) == 1 + len(along_axis.steps(study, gather(study, "spectrum")))
-
-
-def test_the_steps_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_of_the_axis_the_page_has_the_table_and_both_are_told_once(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their bootstrap is the longest part of a page without figures."""
     pairs = []
     original = along_axis.paired_difference
@@ -132,8 +123,14 @@ def test_the_steps_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) 
 
     num_steps = len(along_axis.steps(study, gather(study, "spectrum")))
     monkeypatch.setattr(along_axis, "paired_difference", counted)
-    compose(study)
+    page = compose(study)
     assert len(pairs) == num_steps > 0
+    told = page.answer.sentence
+    assert told.startswith("Against mask ratio 0.5, daep's error")
+    assert "at 0.3" in told
+    assert "at 0.75" in told
+    (grid,) = [g for g in page.tables if g.name == "along-spectrum"]
+    assert len(comma_separated(grid).splitlines()) == 1 + num_steps
 
 
 def test_without_a_declared_value_there_is_nothing(folder: Path, tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """What a study cost, on its page: a sweep of solver steps is one training and many evaluations."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daep_ray.report import sections
 from daep_ray.report.costs import costs, sentence
+from daep_ray.report.evidence import gather
 from daep_ray.report.grid import Grid
 from daep_ray.report.html import render
 from daep_ray.report.numbers import NARROW
@@ -15,7 +18,7 @@ from daep_ray.report.provenance import why_no_probe
 from daep_ray.report.source import Study, read
 from daep_ray.report.twins import markdown
 from daep_ray.study import tables
-from tests.report.fake_study import make
+from tests.report.fake_study import Fake, make
 
 NUM_STEPS = 6
 
@@ -37,7 +40,7 @@ def sweep() -> list[dict[str, Any]]:
 
 
 def study_with(folder: Path, rows: list[dict[str, Any]]) -> Study:
-    make(folder)
+    make(folder, Fake(seeds=(0,), is_old=True))
     tables.write(folder / "tables", {"ledger": tables.from_rows("ledger", rows)})
     return read(folder)
 
@@ -93,10 +96,11 @@ def test_what_has_no_result_is_counted_and_what_was_not_noted_says_so(tmp_path: 
     assert shown(grid, "seconds_gpu")[1] == "missing: no result"
 
 
-def test_a_study_older_than_the_ledger_has_no_such_table(tmp_path: Path) -> None:
-    study = read(make(tmp_path))
-    assert costs(study) is None
-    assert "What it cost" not in render(compose(study))
+def test_a_study_older_than_the_ledger_has_no_such_table(
+    text_of: Callable[[Fake], str], tmp_path: Path
+) -> None:
+    assert costs(read(make(tmp_path))) is None
+    assert "What it cost" not in text_of(Fake())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +127,8 @@ def test_why_there_is_no_probe(
     asked = replace(study, spec=spec, tables=kept)
     assert why_no_probe(asked) == said
     if classes is None:
-        assert f"missing: probe accuracy: {said}" in render(compose(asked))
+        shown = sections.main(asked, gather(asked, "spectrum"))
+        assert shown.missing == {"probe accuracy": said}
 
 
 def _without_probe(study: Study) -> Any:

@@ -1,6 +1,7 @@
 """The LaTeX tables: as many cells as the page, nothing of a user's words left as a command."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -9,14 +10,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.ft2font import FT2Font
 
-from daep_ray.report import build
 from daep_ray.report.grid import Column, Entry, Grid
 from daep_ray.report.latex import escape, table
 from daep_ray.report.page import compose
 from daep_ray.report.panels import COLUMN, PAGE, panels
 from daep_ray.report.source import read
 from tests.report import tex
-from tests.report.fake_study import Fake, make
+from tests.report.fake_study import SHOWN, Fake, make
 
 # what escaping may leave: our own commands, letters after a backslash, or one escaped mark
 COMMAND = re.compile(r"\\(?:text[a-z]+\{\}|[&%$#_{}]|,|pm|times|mu|cdot)")
@@ -27,13 +27,6 @@ FONTS = [
 for font in FONTS:
     font.set_size(SIZE, 72)
 NASTY = ("<script>", "a/b\\c & d", "* II | x_1", "[Müller] $\u03b1$ \u0394M", "спектр 50 % #1 ~ ^")
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = make(tmp_path_factory.mktemp("study"), Fake(seeds=(0, 1), failed=("daep/4/1",)))
-    build(made)
-    return made
 
 
 @given(
@@ -95,12 +88,13 @@ def test_the_reader_sees_what_tex_would(broken: str) -> None:
         tex.rows_of(broken)
 
 
-def test_every_table_of_a_part_is_there_whole(out: Path) -> None:
-    grids = compose(read(out)).tables
+def test_every_table_of_a_part_is_there_whole(page_of: Callable[[Fake], Path]) -> None:
+    folder = page_of(SHOWN).parent
+    grids = compose(read(folder.parent)).tables
     assert len(grids) > 6
-    assert {p.stem for p in (out / "report").glob("*.tex")} == {grid.name for grid in grids}
+    assert {p.stem for p in folder.glob("*.tex")} == {grid.name for grid in grids}
     for grid in grids:
-        rows = tex.joined(tex.tables_of((out / "report" / f"{grid.name}.tex").read_text()))
+        rows = tex.joined(tex.tables_of((folder / f"{grid.name}.tex").read_text()))
         assert len(rows) == len(grid.rows) + 1
         assert {len(row) for row in rows} == {len(grid.columns)}
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from daep_ray.report import selection
+from daep_ray.report import sections, selection
 from daep_ray.report.evidence import gather
-from daep_ray.report.html import render
-from daep_ray.report.page import compose
 from daep_ray.report.source import Study, read
 from daep_ray.study import tables
 from tests.report.fake_study import Fake, make
@@ -43,7 +41,7 @@ def test_validation_chooses_and_the_test_reports(tmp_path: Path) -> None:
     values = found.values("spectrum", "absolute_error")
     own = [values[c.cell] for c in found.trained if c.model == "daep" and c.num_floats == 4]
     assert f"on test objects it has an error of {np.mean(own):.3f} z units" in said
-    assert said in render(compose(found))
+    assert said in sections.says(found, evidence, ()).words
 
 
 @pytest.mark.parametrize("search", ["grid", "pareto"])

@@ -10,9 +10,9 @@ import pytest
 
 from daep_ray.report.grid import Column, Entry, Grid
 from daep_ray.report.twins import comma_separated, table
-from tests.report.fake_study import Fake
+from tests.report.fake_study import SHOWN, Fake
 
-GRIDS = ("reconstruction-spectrum", "probe-spectrum", "comparisons-spectrum", "trainings")
+GRIDS = ("reconstruction-photometry", "probe-photometry", "comparisons-photometry", "trainings")
 
 
 def plain(text: str) -> str:
@@ -21,7 +21,7 @@ def plain(text: str) -> str:
 
 @pytest.fixture
 def page(page_of: Callable[[Fake], Path]) -> Path:
-    return page_of(Fake(failed=("daep/4/1",)))
+    return page_of(SHOWN)
 
 
 def test_markdown_has_every_number_of_the_page(page: Path) -> None:
@@ -39,7 +39,7 @@ def test_csv_numbers_round_to_the_page_s(page: Path, name: str) -> None:
     with (page.parent / f"{name}.csv").open() as file:
         rows = list(csv.DictReader(file))
     shown = plain(page.read_text()).replace("\u2212", "-").replace("\u202f", "")
-    key = {"comparisons-spectrum": "difference", "probe-spectrum": "probe_accuracy"}.get(name)
+    key = {"comparisons-photometry": "difference", "probe-photometry": "probe_accuracy"}.get(name)
     key = key or ("absolute_error" if name.startswith("recon") else "error")
     numbers = [float(row[key]) for row in rows if not row[key].startswith("missing")]
     assert numbers
@@ -54,7 +54,7 @@ def test_csv_says_what_is_missing_and_has_both_ends(page: Path) -> None:
     assert [row["error"] for row in failed] == ["missing: failed"]
     assert failed[0]["reason"].startswith("the loss became non-finite")
     assert failed[0]["command"].startswith("daep-ray train")
-    with (page.parent / "comparisons-spectrum.csv").open() as file:
+    with (page.parent / "comparisons-photometry.csv").open() as file:
         for row in csv.DictReader(file):
             assert float(row["difference_low"]) <= float(row["difference"])
             assert float(row["difference"]) <= float(row["difference_high"])
