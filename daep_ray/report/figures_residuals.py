@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from daep_ray.report.chosen import Chosen
+from daep_ray.report.evidence import FROM
 from daep_ray.report.marks import Label, canvas, corner, end_labels, label_room
 from daep_ray.report.numbers import MINUS, significant
 from daep_ray.report.source import Cell, Study
@@ -13,14 +14,16 @@ from daep_ray.report.style import COLOURS, on_paper
 from daep_ray.report.svg import Drawing
 
 MOST_PANELS = 6
+POSITION, AT_PHASE, IN_BAND = "position", " at phase ", " in "  # of the table's axes
+PARTS = {"residual_16": "low", "residual_50": "median", "residual_84": "high"}
+Rows = list[dict[str, Any]]
 
 
 @on_paper
 def residual_figure(
-    name: str, study: Study, modality: str, chosen: Chosen, units: dict[str, str], place: str
+    name: str, rows: Rows, chosen: Chosen, units: dict[str, str], what: str
 ) -> Drawing | None:
-    """None if no chosen training has a profile."""
-    rows = profile_rows(study, modality, chosen)
+    """A panel per category of the rows; None without rows. `what` begins the caption."""
     if not rows:
         return None
     panels = list(dict.fromkeys(row["category"] or "" for row in rows))[:MOST_PANELS]
@@ -39,12 +42,12 @@ def residual_figure(
             corner(ax, category)
     axes[0].set_title(f"reconstruction {MINUS} data (z units)")
     axes[-1].set_xlabel(units["position"])
-    caption = f"With {place}. Thick: median residual of the test measurements; thin: 16 and 84 %."
+    caption = f"{what}. Thick: median residual of the test measurements; thin: 16 and 84 %."
     alt = " ".join([caption, *words(rows, chosen, units)])
     return Drawing(name, figure, alt, caption)
 
 
-def _draw(ax: Axes, chosen: Chosen, cell: Cell, rows: list[dict[str, Any]]) -> Label | None:
+def _draw(ax: Axes, chosen: Chosen, cell: Cell, rows: Rows) -> Label | None:
     """A model's median and its 16-84 % range; the label stands where the upper edge ends."""
     own = sorted((r for r in rows if r["cell"] == cell.cell), key=lambda r: r["position_low"])
     if not own:
@@ -61,7 +64,7 @@ def _draw(ax: Axes, chosen: Chosen, cell: Cell, rows: list[dict[str, Any]]) -> L
     return Label(chosen.names[cell.cell], high[-1], style.colour)
 
 
-def profile_rows(study: Study, modality: str, chosen: Chosen) -> list[dict[str, Any]]:
+def profile_rows(study: Study, modality: str, chosen: Chosen) -> Rows:
     """The profiles of the chosen trainings."""
     return [
         row
@@ -70,7 +73,41 @@ def profile_rows(study: Study, modality: str, chosen: Chosen) -> list[dict[str, 
     ]
 
 
-def words(rows: list[dict[str, Any]], chosen: Chosen, units: dict[str, str]) -> list[str]:
+def told_rows(study: Study, modality: str, source: str, chosen: Chosen) -> Rows:
+    """The same of what is told from another modality alone.
+
+    The categories are the phases of the object where they are known (the paper's Fig. 10), else the
+    bands, else there is one for all.
+    """
+    found: dict[str, dict[tuple[str, float, float], dict[str, Any]]] = {}
+    for cell in chosen.cells:
+        told = study.rows("calibration", cell=cell.cell, modality=modality, estimate=FROM + source)
+        for row in told.to_pylist():
+            if (part := PARTS.get(row["metric"])) and row["axis"].startswith(POSITION):
+                bins = found.setdefault(row["axis"].removeprefix(POSITION), {})
+                here = bins.setdefault((cell.cell, row["low"], row["high"]), {})
+                here |= {"cell": cell.cell, part: row["value"]}
+                here |= {"position_low": row["low"], "position_high": row["high"]}
+    of_phases = sorted((a for a in found if a.startswith(AT_PHASE)), key=_phase)
+    of_bands = [a for a in found if a.startswith(IN_BAND)]
+    return [
+        {**row, "category": _category(axis)}
+        for axis in of_phases or of_bands or found
+        for row in found[axis].values()
+    ]
+
+
+def _phase(axis: str) -> float:
+    return float(axis.removeprefix(AT_PHASE))
+
+
+def _category(axis: str) -> str:
+    if axis.startswith(AT_PHASE):
+        return f"{_phase(axis):g} day".replace("-", MINUS)
+    return axis.removeprefix(IN_BAND)
+
+
+def words(rows: Rows, chosen: Chosen, units: dict[str, str]) -> list[str]:
     """A sentence per trained model: where its residuals are widest, where most off centre."""
     said = []
     for cell in chosen.cells:
@@ -95,4 +132,6 @@ def _where(row: dict[str, Any], units: dict[str, str]) -> str:
     places = " to ".join(f"{row[k]:.{digits}f}" for k in ("position_low", "position_high"))
     places = places.replace("-", MINUS)
     places += f" {units['unit']}" if units["unit"] else ""
-    return places + (f" in {row['category']}" if row["category"] else "")
+    category = row["category"] or ""
+    joint = " at " if category.endswith(" day") else " in "
+    return places + (joint + category if category else "")

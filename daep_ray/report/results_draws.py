@@ -3,6 +3,7 @@
 Study and evidence in, `Grid`s out; None where the study has nothing of the kind.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from daep_ray.report.chosen import Chosen
@@ -67,16 +68,54 @@ def _with(study: Study, evidence: Evidence, metric: str, estimate: str) -> list[
 
 def by_phase(study: Study, modality: str, chosen: Chosen) -> Grid | None:
     """Errors and calibration of the shown models by phase, told from all and from one modality."""
+
+    def source(estimate: str) -> str | None:
+        if estimate.startswith(FROM):
+            return estimate.removeprefix(FROM)
+        return "" if estimate in (*MEAN_OF_DRAWS, DRAWS) else None
+
+    found = _at_phases(study, modality, chosen, "phase", source)
+    title = f"{modality} by phase, test objects"
+    return _phases(f"phases-{slug(modality)}", title, found, chosen)
+
+
+def by_phase_of(source: str, study: Study, modality: str, chosen: Chosen) -> Grid | None:
+    """The same of what is told from a sample of `source` alone, by the phase of that sample."""
+
+    def told(estimate: str) -> str | None:
+        return source if estimate == FROM + source else None
+
+    found = _at_phases(study, modality, chosen, f"phase of {source}", told)
+    title = f"{modality} told from {source}, by the phase of the {source}, test objects"
+    return _phases(f"phases-{slug(modality)}-{slug(source)}", title, found, chosen)
+
+
+def _at_phases(
+    study: Study,
+    modality: str,
+    chosen: Chosen,
+    axis: str,
+    source: Callable[[str], str | None],
+) -> list[tuple[str, tuple[str, float, float], dict[str, dict[str, Any]]]]:
+    """Name of the model; source, from and to; rows by metric. `source` of an estimate: "" is all,
+    None is not wanted."""
     found = []
     for cell in chosen.cells:
-        rows = study.rows("calibration", cell=cell.cell, modality=modality, axis="phase")
+        rows = study.rows("calibration", cell=cell.cell, modality=modality, axis=axis)
         bins: dict[tuple[str, float, float], dict[str, dict[str, Any]]] = {}
         for row in rows.to_pylist():
-            source = row["estimate"].removeprefix(FROM) if row["estimate"].startswith(FROM) else ""
-            if source or row["estimate"] in (*MEAN_OF_DRAWS, DRAWS):
-                where = (source, row["low"], row["high"])
-                bins.setdefault(where, {})[row["metric"]] = row
+            if (told := source(row["estimate"])) is not None:
+                bins.setdefault((told, row["low"], row["high"]), {})[row["metric"]] = row
         found += [(chosen.names[cell.cell], at, bins[at]) for at in sorted(bins)]
+    return found
+
+
+def _phases(
+    key: str,
+    title: str,
+    found: list[tuple[str, tuple[str, float, float], dict[str, dict[str, Any]]]],
+    chosen: Chosen,
+) -> Grid | None:
     if not found:
         return None
     columns = [text_column("model", "model", [name for name, _, _ in found])]
@@ -97,8 +136,8 @@ def by_phase(study: Study, modality: str, chosen: Chosen) -> Grid | None:
     counts = [max(m["count"] for m in metrics.values()) for _, _, metrics in found]
     columns.append(text_column("objects", "objects", [str(n) for n in counts], "number"))
     return Grid(
-        f"phases-{slug(modality)}",
-        f"{modality} by phase, test objects",
+        key,
+        title,
         tuple(columns),
         (f"{chosen.note}Mean over the objects with a sample in the bin.".strip(),),
     )

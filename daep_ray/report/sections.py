@@ -130,20 +130,25 @@ def fails(study: Study, evidence: Evidence, chosen: Chosen | None) -> Section:
     modality, name = evidence.modality, slug(evidence.modality)
     units, place = provenance.units(study, modality), evidence.x.label(chosen.x)
     where = (study, modality, chosen)
-    residuals = figures_residuals.residual_figure(f"residuals-{name}", *where, units, place)
+    rows = figures_residuals.profile_rows(*where)
+    residuals = figures_residuals.residual_figure(
+        f"residuals-{name}", rows, chosen, units, f"With {place}"
+    )
+    origins = sources(study, modality)
     drawn = [
         residuals,
+        *(_told_from(source, *where, units, place) for source in origins),
         figures_fails.group_figure(f"groups-{name}", *where),
         figures_fails.scale_figure(f"scales-{name}", *where),
         figures_calibration.coverage_figure(f"coverage-{name}", *where),
         figures_calibration.position_figure(f"coverage-position-{name}", *where, units),
         figures_calibration.rank_figure(f"ranks-{name}", *where),
     ]
-    rows = figures_residuals.profile_rows(*where)
     grids = [
         results_draws.calibration(study, evidence),
         results_intervals.intervals(study, evidence),
         results_draws.by_phase(*where),
+        *(results_draws.by_phase_of(source, *where) for source in origins),
         results_groups.groups(*where),
         results_groups.spectral_lines(*where),
     ]
@@ -157,6 +162,18 @@ def fails(study: Study, evidence: Evidence, chosen: Chosen | None) -> Section:
         intro=f"{chosen.note}With {place}." if chosen.note else "",
         missing=missing,
     )
+
+
+def _told_from(
+    source: str, study: Study, modality: str, chosen: Chosen, units: dict[str, str], place: str
+) -> Drawing | None:
+    """Where it fails when it knows the other modality alone."""
+    rows = figures_residuals.told_rows(study, modality, source, chosen)
+    what = f"Told from {source} alone, with {place}"
+    if any(row["category"].endswith(" day") for row in rows):
+        what += f"; by the phase of the {modality}"
+    name = f"residuals-{slug(modality)}-{slug(source)}"
+    return figures_residuals.residual_figure(name, rows, chosen, units, what)
 
 
 def codes(study: Study, found: list[tuple[Evidence, Chosen | None]]) -> Section:
