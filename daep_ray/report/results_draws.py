@@ -83,7 +83,7 @@ def by_phase_of(source: str, study: Study, modality: str, chosen: Chosen) -> Gri
     """The same of what is told from a sample of `source` alone, by the phase of that sample."""
 
     def told(estimate: str) -> str | None:
-        return source if estimate == FROM + source else None
+        return "" if estimate == FROM + source else None  # one source: the title names it
 
     found = _at_phases(study, modality, chosen, f"phase of {source}", told)
     title = f"{modality} told from {source}, by the phase of the {source}, test objects"

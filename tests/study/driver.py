@@ -1,8 +1,9 @@
 """A small study as a process of its own, for tests that kill it: `python driver.py DATA OUT`.
 
 Prints `identity <hash>`. `--broken` adds a model whose trainings fail; `--search` uses Optuna;
-`--storage=ADDRESS` keeps the trainings in a bucket; `--short` is one code instead of two; with
-`--hold` every training waits at its third point of four, to be killed there.
+`--storage=ADDRESS` keeps the trainings in a bucket; `--address=HOST:PORT` runs on that cluster;
+`--short` is one code instead of two; with `--hold` every training waits at its third point of four
+until it is killed there, or its folder in the store has a file `go`.
 """
 
 import sys
@@ -74,8 +75,12 @@ def hold(suggestion: dict[str, Any], **given: Any) -> None:
 
     def run_trial(trial: Any, data: Any, store: Any, report: Any) -> Any:
         def wait(point: dict[str, Any]) -> None:
-            if point["num_objects"] >= 0.75 * BUDGET:
-                time.sleep(600)
+            deadline = time.monotonic() + 600
+            go = store.training(trial.training) / "go"
+            while point["num_objects"] >= 0.75 * BUDGET and time.monotonic() < deadline:
+                if go.exists():
+                    break
+                time.sleep(0.05)
             report(point)
 
         return plain(trial, data, store, wait)
@@ -95,10 +100,16 @@ def run() -> None:
     if "--hold" in sys.argv:
         tuner.trainable = hold
     spec = study("--broken" in sys.argv, "--search" in sys.argv, "--short" in sys.argv)
-    given = [word.partition("=")[2] for word in sys.argv if word.startswith("--storage=")]
-    result = run_study(spec, data, out, store=given[0] if given else None, echo=say)
+    store, address = given("--storage"), given("--address")
+    result = run_study(spec, data, out, store=store, address=address, echo=say)
     say(f"failed {result.num_failed} of {result.num_trials}, reused {result.num_reused}")
     say(f"identity {identity(out)}")
+
+
+def given(option: str) -> str | None:
+    """What follows `option=` on the command line."""
+    found = [word.partition("=")[2] for word in sys.argv if word.startswith(f"{option}=")]
+    return found[0] if found else None
 
 
 def say(line: str) -> None:
