@@ -1,6 +1,6 @@
 """A Ray head of our own, as `cluster/README.md` says to start one, and what is submitted to it.
 
-In: nothing. Out: a `Head` that takes jobs, ended by its pid.
+In: nothing. Out: a `Head` that takes jobs, ended by its pid; a second node that may be killed.
 """
 
 import contextlib
@@ -27,7 +27,8 @@ START_SECONDS, STOP_SECONDS, JOB_SECONDS = 240, 60, 900
 class Head:
     """A running head: where jobs are submitted, with which environment."""
 
-    address: str
+    address: str  # takes jobs
+    cluster: str  # HOST:PORT that drivers and nodes connect to
     environment: dict[str, str]
 
     def submit(self, *words: object, token: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -82,6 +83,7 @@ def running_head() -> Iterator[Head]:
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": "60",  # a slow machine is no failure
+        "RAY_health_check_period_ms": "500",  # a node is dead when 5 looks in turn find nobody
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(write_token(folder / "token")),
     }
@@ -97,7 +99,7 @@ def running_head() -> Iterator[Head]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         wait_for(process, folder / "head.log")
-        yield Head(f"http://127.0.0.1:{dashboard}", environment)
+        yield Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}", environment)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -105,6 +107,46 @@ def running_head() -> Iterator[Head]:
         finally:
             process.kill()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def second_node(head: Head, folder: Path) -> Iterator[int]:
+    """The pid of a node with one CPU that has joined the head; at the end it is killed."""
+    (agent,) = free_ports(1)
+    command = [
+        *(str(RAY), "start", "--block", f"--address={head.cluster}"),
+        *("--node-ip-address=127.0.0.1", f"--dashboard-agent-listen-port={agent}"),
+        *("--num-cpus=1", f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"),
+    ]
+    with (folder / "node.log").open("w") as log:
+        process = subprocess.Popen(command, env=head.environment, stdout=log, stderr=log)
+    try:
+        wait_for(process, folder / "node.log")
+        yield process.pid
+    finally:
+        kill_machine(process.pid)
+        process.wait()
+
+
+def kill_machine(pid: int) -> None:
+    """SIGKILL a process and all that it started, none of which sees another one die."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for each in family(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
+
+
+def family(pid: int) -> set[int]:
+    """A process, those that it started, and so on."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found, added = {pid}, {pid}
+    while added:
+        added = {child for child, parent in parents.items() if parent in added} - found
+        found |= added
+    return found
 
 
 def wait_for(process: subprocess.Popen[bytes], log: Path) -> None:
