@@ -75,7 +75,12 @@ class Killed(Exception):
 def test_resume_is_bit_equal_to_never_stopped(
     kind: str, optimizer: str, synthetic_shards: Path, tmp_path: Path
 ) -> None:
-    c = config(kind, optimisation__optimizer__kind=optimizer, runtime__checkpoint_seconds=0.0)
+    c = config(
+        kind,
+        optimisation__optimizer__kind=optimizer,
+        optimisation__token_budget=1536 if kind.endswith(OF_PAIRS) else 512,
+        runtime__checkpoint_seconds=0.0,
+    )
     fit(c, synthetic_shards, tmp_path / "whole")
 
     prepared = prepare(c, synthetic_shards)
