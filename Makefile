@@ -31,10 +31,11 @@ env: .venv/installed
 study: .venv/installed
 	$(BIN)/python studies/bottleneck_sweep.py --preset smoke --out $(OUT)
 
-# Two processes of one thread each; what starts Ray comes after them, alone.
+# Two processes of one thread each; what starts Ray comes after the rest, in order, so that short
+# files come last.
 test: .venv/installed-test
 	$(PYTEST) -m 'not ray' -n 2 --dist loadfile
-	$(PYTEST) -m ray
+	$(PYTEST) -m ray -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types
 	$(PYTEST) -m 'not ray and not slow' -n 2 --dist loadfile
