@@ -107,4 +107,4 @@ class Watch:
 
 def _killed(num_retries: int) -> str:
     times = {0: "", 1: " twice"}.get(num_retries, f" {num_retries + 1} times")
-    return f"its worker process died{times} (killed, or out of memory)"
+    return f"its worker process or machine died{times} (killed, out of memory, or lost)"
