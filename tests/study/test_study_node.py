@@ -79,11 +79,13 @@ def without_ray(data: Path, out: Path) -> str:
 
 
 def test_another_machine_goes_on_with_what_a_killed_one_was_training(
-    head: Head, synthetic_shards: Path, tmp_path: Path
+    head: Head, synthetic_shards: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     out, store = tmp_path / "killed" / "out", tmp_path / "killed" / "trainings"
     with second_node(head, tmp_path) as node:
         process = start(head, synthetic_shards, out)
+        request.addfinalizer(process.kill)  # where this fails, it would wait for ten minutes
+        expected = without_ray(synthetic_shards, tmp_path / "whole" / "out")  # it waits for us
         wait_for(process, lambda: len(held(store)) == 2)  # one on each machine
         on_node = family(node)
         (lost,) = [name for name, pid in held(store).items() if pid in on_node]
@@ -107,4 +109,4 @@ def test_another_machine_goes_on_with_what_a_killed_one_was_training(
     assert whole
     assert after[: len(whole)] == whole  # seconds included: the rest alone was trained again
     assert len(after) == 4
-    assert tables.identity(out) == without_ray(synthetic_shards, tmp_path / "whole" / "out")
+    assert tables.identity(out) == expected
