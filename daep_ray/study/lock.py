@@ -1,8 +1,9 @@
 """A lock file that says who holds it, so that no fingerprint is trained twice at once.
 
 `with held(path): ...` writes host, process and its start time into `path`. A lock whose process is
-dead is broken: on this host by looking at the process, for another host by watching whether its
-heartbeat still moves (file clocks of two machines are never compared).
+dead is broken: on this machine by looking at the process, for another one by watching whether its
+heartbeat still moves (file clocks of two machines are never compared). Two machines, or containers,
+may have one host name: a machine is told by its boot and by whose process numbers these are.
 """
 
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 from daep_ray.errors import storage_error
 
 HEARTBEAT_SECONDS = 10.0
-SILENT_SECONDS = 60.0  # a holder on another host that did not move for so long is dead
+SILENT_SECONDS = 60.0  # a holder elsewhere that did not move for so long is dead
 UNWRITTEN_SECONDS = 5.0  # whoever made an empty lock file died before writing its name
 
 
@@ -29,10 +30,25 @@ class Holder:
     host: str
     pid: int
     started: str  # the process' start: a number may be given to another process later
+    machine: str = ""  # "": an earlier version's, which did not tell
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its process would be seen from this one."""
+        return self.machine == this_machine()
 
     def is_dead_here(self) -> bool:
-        """Whether a holder on this host has ended."""
-        return _start_of(self.pid) != self.started
+        """Whether a holder on this machine has ended."""
+        return self.is_here and _start_of(self.pid) != self.started
+
+
+def this_machine() -> str:
+    """Host name, boot and process numbers: equal for processes that see each other."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):  # where there is no /proc the name must do
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
 
 
 @contextmanager
@@ -80,7 +96,8 @@ def _acquire(path: Path, poll_seconds: float, on_wait: Callable[[Holder], None] 
 
 def create_lock(path: Path) -> bool:
     """Make the lock ours; False if it is there already."""
-    me = Holder(socket.gethostname(), os.getpid(), _start_of(os.getpid()))
+    number = os.getpid()
+    me = Holder(socket.gethostname(), number, _start_of(number), this_machine())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # exclusive creation, not a hard link: mounted object stores have no links
@@ -143,7 +160,7 @@ class _Watch:
         self.since = time.monotonic()
 
     def is_dead(self, path: Path, holder: Holder | None) -> bool:
-        if holder is not None and holder.host == socket.gethostname():
+        if holder is not None and holder.is_here:
             return holder.is_dead_here()
         try:
             now = (holder, path.stat().st_mtime_ns)

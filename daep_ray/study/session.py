@@ -67,7 +67,7 @@ def temporary_folder() -> Path:
     parent = Path(wanted if len(wanted) <= _LONGEST_TEMP else "/tmp")
     for owner in parent.glob(f"{_PREFIX}*/owner"):
         holder = read_holder(owner)
-        if holder and holder.host == socket.gethostname() and holder.is_dead_here():
+        if holder and holder.is_dead_here():
             remove(owner.parent)
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ The lock is local: studies on two machines may compute one training twice, the l
 import json
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -29,6 +28,7 @@ import pyarrow as pa
 from daep_ray.errors import StorageError, storage_error
 from daep_ray.settings import canonical_hash
 from daep_ray.study.address import is_address
+from daep_ray.study.lock import this_machine
 from daep_ray.study.mirror import Index, Mirror
 from daep_ray.study.spec import Cell
 from daep_ray.study.store import Facts, Store, Used, write_json
@@ -52,7 +52,7 @@ class SharedStore(Store):
     def __init__(self, root: Path, mirror: Mirror):
         super().__init__(root)
         self.mirror = mirror
-        self._host = socket.gethostname()
+        self._machine = this_machine()
         self._known: set[tuple[str, str]] = set()  # (training, evaluation) in the bucket
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class SharedStore(Store):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if socket.gethostname() != self._host:
+        if this_machine() != self._machine:
             name = f"daep-store-{os.getuid()}-{canonical_hash(str(self.mirror), 8)}"
             self.root = Path(tempfile.gettempdir()) / name
 
@@ -69,7 +69,7 @@ class SharedStore(Store):
         """Held on this machine; a machine that lends us a temporary folder gets its disk back."""
         with super().lock(fingerprint):
             yield
-            if socket.gethostname() != self._host:
+            if this_machine() != self._machine:
                 shutil.rmtree(self.training(fingerprint) / "checkpoint", ignore_errors=True)
 
     # ---- what the bucket has

@@ -64,7 +64,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     waits: list[Holder] = []
     with held(path, on_wait=waits.append):
         assert read_holder(path) == Holder(
-            socket.gethostname(), os.getpid(), lock._start_of(os.getpid())
+            socket.gethostname(), os.getpid(), lock._start_of(os.getpid()), lock.this_machine()
         )
     assert waits == []  # at once: nobody's heart is listened to
     assert not path.exists()
@@ -84,19 +84,29 @@ def test_a_living_holder_is_waited_for_or_refused(tmp_path: Path) -> None:
 
 def test_a_number_that_another_process_has_now_is_no_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    path.write_text(json.dumps(vars(Holder(socket.gethostname(), os.getpid(), "12345"))))
+    path.write_text(
+        json.dumps(vars(Holder(socket.gethostname(), os.getpid(), "12345", lock.this_machine())))
+    )
     with held(path):
         pass
 
 
-def test_another_hosts_lock_is_broken_when_its_heart_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "other",
+    [
+        Holder("elsewhere", 1, "1", "elsewhere boot"),
+        Holder(socket.gethostname(), 1, "1", f"{socket.gethostname()} boot"),  # of the same name
+        Holder(socket.gethostname(), 1, "1"),  # of a version that did not tell the machine
+    ],
+    ids=["other name", "same name", "unknown"],
+)
+def test_another_machines_lock_is_broken_when_its_heart_stops(
+    other: Holder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count()  # a second passes from look to look
     monkeypatch.setattr(lock.time, "monotonic", lambda: float(next(clock)))
     path = tmp_path / "lock"
-    other = Holder("elsewhere", 1, "1")
-    path.write_text(json.dumps(vars(other)))
+    path.write_text(json.dumps({name: value for name, value in vars(other).items() if value}))
     started = next(clock)
     waits: list[Holder] = []
     with held(path, poll_seconds=0.0, on_wait=waits.append):
@@ -110,7 +120,7 @@ def test_another_hosts_lock_holds_while_its_heart_beats(
     clock = [0.0]
     monkeypatch.setattr(lock.time, "monotonic", lambda: clock[0])
     path = tmp_path / "lock"
-    other = Holder("elsewhere", 1, "1")
+    other = Holder(socket.gethostname(), 1, "1", f"{socket.gethostname()} boot")
     path.write_text(json.dumps(vars(other)))
     watch = lock._Watch()
     for i in range(8):
