@@ -33,7 +33,12 @@ def test_sigterm_is_told_apart_from_ctrl_c(capsys: pytest.CaptureFixture[str]) -
     before = signal.getsignal(signal.SIGTERM)
     assert run_app(command_of(send_it_here), []) == 143
     assert capsys.readouterr().err.strip() == TOLD.strip()
-    assert run_app(command_of(lambda: signal.raise_signal(signal.SIGINT)), []) == 130
+    # what a shell starts in the background has Ctrl-C ignored
+    of_this_process = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run_app(command_of(lambda: signal.raise_signal(signal.SIGINT)), []) == 130
+    finally:
+        signal.signal(signal.SIGINT, of_this_process)
     assert capsys.readouterr().err.strip() == "error: interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 
